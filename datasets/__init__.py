@@ -1,0 +1,1 @@
+"""The data sets: splits, checksums, preparation, tensors. Imports nothing of the other rooms."""

@@ -1,0 +1,186 @@
+"""The contract of a method: a generator of epochs that sees images and nothing else.
+
+The harness around it logs, evaluates, checkpoints and stops; a method holds no logging, no scheduler, no tracker and
+no label. The same classes follow scikit-learn's habits, for people who use them in a notebook::
+
+    labels = IIC(n_clusters=10, epochs=20).fit(images).labels_
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..datasets.base import Images
+
+Task: TypeAlias = Literal["clustering", "segmentation", "semi-supervised"]
+State: TypeAlias = dict[str, Any]  # tensors, numbers, strings, and lists or dicts of them: what torch.load reads with weights_only
+
+
+class MethodError(Exception):
+    """A setting that cannot work, or a training that broke. One line: what is wrong and what to do."""
+
+
+class Diverged(MethodError):
+    """The loss became NaN or infinite."""
+
+
+class MethodConfig(BaseModel):
+    """Base of every method's `Config`: unknown keys are refused, values are checked, nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What a method says after one epoch.
+
+    Attributes:
+        number: 1 for the first epoch.
+        losses: training losses of this epoch by name; a list has one value per sub-head.
+        criterion: the method's own unsupervised judgement of its present state, lower is better; None if it has none.
+        images: images that went through the network in this epoch, augmented copies counted.
+    """
+
+    number: int
+    losses: Mapping[str, float | list[float]] = field(default_factory=dict)
+    criterion: float | None = None
+    images: int = 0
+
+
+class Method(ABC):
+    """Base class of all methods.
+
+    Args:
+        n_clusters: number of clusters to find, at least 2.
+        seed: decides every random choice of the method.
+        device: torch device that training and prediction run on.
+        **settings: fields of the method's `Config`.
+
+    Raises:
+        MethodError: unknown setting, wrong type or range.
+
+    Class attributes:
+        name: public name, the one it is registered under.
+        task: `clustering`, `segmentation` or `semi-supervised`.
+        version: raised by one with every change of the code that changes results; part of a trial's identity.
+        Config: pydantic model of the settings.
+
+    Attributes:
+        on_step: called during an epoch as `on_step(done, total, images)` with the share of the epoch that is done
+            (`done` of `total` steps) and the images seen in it so far; the harness sets it to show progress.
+        labels_: after `fit`, int64 array (N,), the cluster of each image.
+    """
+
+    name: ClassVar[str]
+    task: ClassVar[Task] = "clustering"
+    version: ClassVar[int] = 1
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
+
+    def __init__(self, n_clusters: int = 10, *, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
+        if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)) or n_clusters < 2:
+            raise MethodError(f"n_clusters must be a whole number of at least 2, got {n_clusters!r}.")
+        self.n_clusters, self.seed, self.device = int(n_clusters), seed, device
+        self.settings = settings
+        self.config = self._validated(settings)
+        self.on_step: Callable[[int, int, int], None] = lambda done, total, images: None
+
+    @classmethod
+    def _validated(cls, settings: Mapping[str, Any]) -> MethodConfig:
+        try:
+            return cls.Config(**settings)
+        except ValidationError as error:
+            raise MethodError(explain(cls.name, cls.Config, error)) from None
+
+    @abstractmethod
+    def train(self, images: Images) -> Iterator[Epoch]:
+        """Train on `images` (on `self.device`), yielding after every epoch; a classical method yields once.
+
+        After `load_state_dict` it goes on with the epoch after the saved one and ends with the same result as an
+        undisturbed run.
+        """
+
+    @abstractmethod
+    def predict_heads(self, images: Images) -> np.ndarray:
+        """Cluster of each image by each sub-head: int64 (H, len(images)), values 0..n_clusters-1; H = 1 without sub-heads."""
+
+    @abstractmethod
+    def state_dict(self) -> State:
+        """All that is needed to go on after the last yielded epoch, and to predict."""
+
+    @abstractmethod
+    def load_state_dict(self, state: State) -> None:
+        """Restore what `state_dict` returned, before `train` or `predict`."""
+
+    @property
+    def chosen_head(self) -> int:
+        """Sub-head that the method's own unsupervised criterion prefers at present."""
+        return 0
+
+    @property
+    def planned_epochs(self) -> int:
+        """Epochs that `train` will yield in all."""
+        return int(getattr(self.config, "epochs", 1))
+
+    def predict(self, images: Any) -> np.ndarray:
+        """Cluster of each image by the chosen head: int64 (len(images),)."""
+        return self.predict_heads(Images.of(images).to(self.device))[self.chosen_head]
+
+    def predict_proba(self, images: Any) -> np.ndarray:
+        """Cluster probabilities by the chosen head, float32 (len(images), n_clusters), where a method has them."""
+        raise MethodError(f"{self.name} gives no cluster probabilities, only clusters: use predict.")
+
+    def fit(self, images: Any, y: None = None) -> Method:
+        """Train to the end on `images` (anything `Images.of` takes) and keep `labels_`. `y` is there for scikit-learn's sake and unused."""
+        images = Images.of(images).to(self.device)
+        for _ in self.train(images):
+            pass
+        self.labels_ = self.predict(images)
+        return self
+
+    def fit_predict(self, images: Any, y: None = None) -> np.ndarray:
+        """`fit(images).labels_`."""
+        return self.fit(images).labels_
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """All settings by name, as given or by default."""
+        defaults = {name: getattr(self.config, name) for name in type(self.config).model_fields}
+        return {"n_clusters": self.n_clusters, "seed": self.seed, "device": self.device, **defaults, **self.settings}
+
+    def set_params(self, **params: Any) -> Method:
+        """Change settings; what was learned is forgotten."""
+        self.__init__(**{**self.get_params(), **params})  # type: ignore[misc]
+        return self
+
+    def __repr__(self) -> str:
+        given = {"n_clusters": self.n_clusters, "seed": self.seed, **self.settings}
+        return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+
+
+def explain(name: str, config: type[BaseModel], error: ValidationError) -> str:
+    """One line for what pydantic found wrong in the settings of the method `name`."""
+    import difflib
+
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, list(config.model_fields), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else f" See 'bench show {name}'."
+            lines.append(f"unknown setting {key!r}.{hint}")
+        else:
+            where = f"setting {key!r}" if key else "settings"
+            lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r}).")
+    return f"{name}: {' '.join(lines)}"
+
+
+def check_finite(loss: torch.Tensor, epoch: int, name: str) -> None:
+    """Raise `Diverged` if any value of `loss` is NaN or infinite. Reads the device, so call it once an epoch."""
+    if not bool(torch.isfinite(loss).all()):
+        raise Diverged(f"{name}: the loss is not finite in epoch {epoch}. Lower the learning rate (--set lr=...) or check the images.")
