@@ -1,0 +1,1 @@
+"""What the methods share: networks, augmentation, losses and pieces of training loops."""
