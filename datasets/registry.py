@@ -13,9 +13,10 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
+Thing = TypeVar("Thing")
 Card = dict[str, Any]
 
 
@@ -94,16 +95,16 @@ class Registry(Generic[T]):
             package = self.card(name)["summary"]
             raise NotFound(f"The {self.kind} {name!r}, {package}, cannot be loaded: {type(error).__name__}: {error}") from error
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[Thing], Thing]:
         """Decorator: `@register("iic")`. A second meaning for a name is refused."""
 
-        def keep(thing: T) -> T:
+        def keep(thing: Thing) -> Thing:
             known = self._loaded.get(name)
             if known is not None and known is not thing and _origin(known) != _origin(thing):
                 raise ValueError(
                     f"The {self.kind} name {name!r} is taken by {_origin(known)}; {_origin(thing)} needs another name."
                 )
-            self._loaded[name] = thing
+            self._loaded[name] = cast(T, thing)
             return thing
 
         return keep

@@ -20,7 +20,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..datasets.base import Images
 
 Task: TypeAlias = Literal["clustering", "segmentation", "semi-supervised"]
-State: TypeAlias = dict[str, Any]  # tensors, numbers, strings, and lists or dicts of them: what torch.load reads with weights_only
+State: TypeAlias = dict[
+    str, Any
+]  # tensors, numbers, strings, and lists or dicts of them: what torch.load reads with weights_only
 
 
 class MethodError(Exception):
@@ -137,7 +139,7 @@ class Method(ABC):
         raise MethodError(f"{self.name} gives no cluster probabilities, only clusters: use predict.")
 
     def fit(self, images: Any, y: None = None) -> Method:
-        """Train to the end on `images` (anything `Images.of` takes) and keep `labels_`. `y` is there for scikit-learn's sake and unused."""
+        """Train to the end on `images` (all `Images.of` takes) and keep `labels_`; `y` is unused, for scikit-learn's sake."""
         images = Images.of(images).to(self.device)
         for _ in self.train(images):
             pass
@@ -183,4 +185,6 @@ def explain(name: str, config: type[BaseModel], error: ValidationError) -> str:
 def check_finite(loss: torch.Tensor, epoch: int, name: str) -> None:
     """Raise `Diverged` if any value of `loss` is NaN or infinite. Reads the device, so call it once an epoch."""
     if not bool(torch.isfinite(loss).all()):
-        raise Diverged(f"{name}: the loss is not finite in epoch {epoch}. Lower the learning rate (--set lr=...) or check the images.")
+        raise Diverged(
+            f"{name}: the loss is not finite in epoch {epoch}. Lower the learning rate (--set lr=...) or check the images."
+        )

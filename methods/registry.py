@@ -10,5 +10,5 @@ from ..datasets.registry import Registry
 if TYPE_CHECKING:
     from .base import Method
 
-methods: Registry["type[Method]"] = Registry("method", "clusterbench.methods", Path(__file__).parent, "clusterbench.methods")
+methods: Registry[type[Method]] = Registry("method", "clusterbench.methods", Path(__file__).parent, "clusterbench.methods")
 register = methods.register

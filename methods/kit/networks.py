@@ -7,7 +7,7 @@ sub-heads at once. All are built by `build_trunk(name, ...)`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
@@ -40,7 +40,9 @@ class VGGTrunk(nn.Sequential):
             ]
             before = width
         if side < 1:
-            raise MethodError(f"Images of {size}x{size} are too small for {len(widths)} layers with pooling; use fewer widths or a larger size.")
+            raise MethodError(
+                f"Images of {size}x{size} are too small for {len(widths)} layers with pooling; use fewer widths or a larger size."
+            )
         super().__init__(*layers, nn.Flatten())
         self.features = before * side * side
 
@@ -51,12 +53,18 @@ class ResNetTrunk(nn.Module):
     Stem of one 3x3 convolution and a 2x2 max-pooling with padding 1; 21,276,416 parameters for two input channels.
     """
 
-    FINAL_SIDE = {32: 3, 64: 5, 96: 7}  # input size -> side of the last map, which the average pooling covers
+    FINAL_SIDE: ClassVar[dict[int, int]] = {
+        32: 3,
+        64: 5,
+        96: 7,
+    }  # input size -> side of the last map, which the average pooling covers
 
     def __init__(self, channels: int, size: int, statistics: BatchStatistics) -> None:
         super().__init__()
         if size not in self.FINAL_SIDE:
-            raise MethodError(f"The resnet trunk takes images of 32, 64 or 96 pixels, got {size}; change the crop size (--set size=32).")
+            raise MethodError(
+                f"The resnet trunk takes images of 32, 64 or 96 pixels, got {size}; change the crop size (--set size=32)."
+            )
         self.features = 512
 
         def norm(width: int) -> nn.BatchNorm2d:

@@ -40,7 +40,9 @@ def one_hot(labels: list[int], clusters: int) -> torch.Tensor:
 def test_loss_equals_a_brute_force_loop(clusters: int, weight: float) -> None:
     p, q = random_probabilities(37, clusters, seed=1), random_probabilities(37, clusters, seed=2)
     assert information_loss(p, q, weight).item() == pytest.approx(brute_force(p.numpy(), q.numpy(), weight), abs=1e-12)
-    assert information_loss(p.float(), q.float(), weight).item() == pytest.approx(brute_force(p.numpy(), q.numpy(), weight), abs=1e-5)
+    assert information_loss(p.float(), q.float(), weight).item() == pytest.approx(
+        brute_force(p.numpy(), q.numpy(), weight), abs=1e-5
+    )
 
 
 def test_sub_heads_are_independent_of_each_other() -> None:
@@ -90,7 +92,9 @@ def test_loss_is_symmetric_and_never_positive_without_extra_entropy() -> None:
 
 
 def test_gradient_agrees_with_finite_differences() -> None:
-    logits = [torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(s), dtype=torch.float64).requires_grad_() for s in (5, 6)]
+    logits = [
+        torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(s), dtype=torch.float64).requires_grad_() for s in (5, 6)
+    ]
     assert torch.autograd.gradcheck(lambda a, b: information_loss(a.softmax(-1), b.softmax(-1), 1.3), logits)
 
 

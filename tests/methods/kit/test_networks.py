@@ -25,7 +25,9 @@ def test_vgg_trunk_has_the_published_number_of_parameters() -> None:
     assert parameters(ClusterNetwork(grey, {"main": 10, "auxiliary": 50}, 5)) == 5_687_020
 
 
-@pytest.mark.parametrize(("size", "sides"), [(32, (32, 17, 17, 9, 5, 3)), (64, (64, 33, 33, 17, 9, 5)), (96, (96, 49, 49, 25, 13, 7))])
+@pytest.mark.parametrize(
+    ("size", "sides"), [(32, (32, 17, 17, 9, 5, 3)), (64, (64, 33, 33, 17, 9, 5)), (96, (96, 49, 49, 25, 13, 7))]
+)
 def test_resnet_trunk_has_the_published_map_sizes(size: int, sides: tuple[int, ...]) -> None:
     trunk = build_trunk("resnet", 2, size).eval()
     seen = []
