@@ -1,0 +1,178 @@
+"""Runs that may be averaged: those whose specs agree in everything but the seed.
+
+Nothing is ever averaged across presets, protocols, changed settings, configurations, copies of the data, versions of a
+method or of the metrics.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .grid import percent
+from .record import Record, Selection
+
+PRESETS = ("paper", "short", "smoke")  # best first; any other name comes after them
+ENOUGH_SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean of `n` values, and their sample standard deviation (ddof 1); one value has no spread."""
+
+    mean: float
+    std: float | None
+    n: int
+
+    @property
+    def in_percent(self) -> str:
+        """`86.1 ± 2.0`, or `86.1` for one value."""
+        return percent(self.mean) if self.std is None else f"{percent(self.mean)} ± {percent(self.std)}"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The seeds of one setting, at least one, in the order of the seeds."""
+
+    records: tuple[Record, ...]
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What all its records have in common: the spec without the seed."""
+        return {name: value for name, value in self.records[0].spec.items() if name != "seed"}
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return len(self.records)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether accuracy could be measured."""
+        return all(record.score("acc") is not None for record in self.records)
+
+    def spread(self, metric: str, selection: Selection = "own-loss") -> Spread | None:
+        """A metric over the seeds; None unless every seed has it."""
+        return spread_of([record.score(metric, selection) for record in self.records])
+
+    def heads(self, name: str) -> Spread | None:
+        """An entry of the own-loss selection's summary over sub-heads (`acc_mean`, `acc_std`, ...) over the seeds."""
+        return spread_of([record.metrics.get("own-loss", {}).get("heads", {}).get(name) for record in self.records])
+
+    @property
+    def selection_gap(self) -> float | None:
+        """Mean ACC of the oracle choice (which sees the labels) minus that of the own-loss choice."""
+        oracle, own = self.spread("acc", "oracle"), self.spread("acc")
+        return None if oracle is None or own is None else oracle.mean - own.mean
+
+    def cost(self, name: str) -> float | None:
+        """Mean cost of a seed, e.g. `total_seconds` or `images`."""
+        spread = spread_of([record.cost.get(name) for record in self.records])
+        return spread and spread.mean
+
+    @property
+    def name(self) -> str:
+        """What tells it from other groups of the same cell: `short, split, n=5, changed epochs=3`."""
+        changed = "".join(f", changed {key}={value}" for key, value in (self.spec.get("overrides") or {}).items())
+        return f"{self.spec.get('preset')}, {self.spec.get('protocol')}, n={self.n}{changed}"
+
+
+def spread_of(values: list[float | None]) -> Spread | None:
+    """Mean and sample standard deviation; None for an empty list or one with a missing value."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    return Spread(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None, len(known))
+
+
+def split_counted(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
+    """(records whose result counts, the others): complete ones and those that used up their time limit count."""
+    counted, left_out = [], []
+    for record in records:
+        (counted if record.is_complete or _out_of_time(record) else left_out).append(record)
+    return counted, left_out
+
+
+def why_left_out(record: Record) -> str:
+    """One line on a record that does not count: which one, and what became of it."""
+    progress = f"after {record.epochs_done} of {record.planned_epochs} epochs"
+    if record.status == "failed":
+        error = record.error or {}
+        message = " ".join(str(error.get("message", "")).split())
+        return f"{record.folder.name}: failed {progress} ({error.get('type', 'unknown error')}: {message[:160]})"
+    if record.status == "stopped":
+        return f"{record.folder.name}: {record.stop_reason} {progress}; the same command goes on with it"
+    return f"{record.folder.name}: still running, or killed, {progress}; the same command goes on with it"
+
+
+def group_records(records: Iterable[Record]) -> list[Group]:
+    """Groups of records that count, by everything in the spec except the seed.
+
+    Of several records of one seed (the same trial from two folders) the newest is kept, a complete one before any that ran
+    out of time.
+    """
+    groups: dict[str, dict[Any, Record]] = {}
+    for record in sorted(records, key=lambda record: (record.is_complete, record.created)):
+        groups.setdefault(_key(record), {})[record.spec.get("seed")] = record
+    return [Group(tuple(seeds[seed] for seed in sorted(seeds, key=_seed_order))) for seeds in groups.values()]
+
+
+def preferred(groups: Iterable[Group], protocol: str) -> list[Group]:
+    """The groups that could fill one cell, the one that fills it first.
+
+    The rule: budget (paper, short, smoke, any other), then the protocol of the published number, then unchanged settings before
+    changed ones, then more seeds, then the newest.
+    """
+
+    def rank(group: Group) -> tuple[Any, ...]:
+        spec = group.spec
+        return preset_rank(spec.get("preset")), spec.get("protocol") != protocol, bool(spec.get("overrides")), -group.n
+
+    newest_first = sorted(groups, key=lambda group: max(record.created for record in group.records), reverse=True)
+    return sorted(newest_first, key=rank)
+
+
+def preset_rank(preset: str | None) -> int:
+    """Place of a preset among `PRESETS`, after them for any other."""
+    return PRESETS.index(preset) if preset in PRESETS else len(PRESETS)
+
+
+def deviations(group: Group) -> list[str]:
+    """What a reader must know beside the mean of a group: changed settings, few seeds, the data, early ends."""
+    spec, told = group.spec, []
+    if spec.get("overrides"):
+        told.append("Changed settings: " + ", ".join(f"{key}={value}" for key, value in spec["overrides"].items()) + ".")
+    data = group.records[-1].provenance.get("data") or {}
+    classes, clusters = data.get("n_classes"), spec.get("n_clusters")
+    if classes and clusters and clusters != classes:
+        told.append(f"{clusters} clusters for {classes} classes: ACC matches at most {min(clusters, classes)} of them.")
+    if group.n < ENOUGH_SEEDS:
+        told.append("1 seed: no spread is known." if group.n == 1 else f"{group.n} seeds: too few for a claim.")
+    told += [_early_end(record) for record in group.records if _out_of_time(record)]
+    return [*told, *(f"Data: {note}" for note in dict.fromkeys(_data_notes(group)))]
+
+
+def _data_notes(group: Group) -> Iterable[str]:
+    for record in group.records:
+        yield from (record.provenance.get("data") or {}).get("notes") or ()
+
+
+def _out_of_time(record: Record) -> bool:
+    return record.status == "stopped" and record.stop_reason == "time limit"
+
+
+def _early_end(record: Record) -> str:
+    progress = f"after {record.epochs_done} of {record.planned_epochs} epochs"
+    return f"Seed {record.spec.get('seed')} was stopped by its time limit {progress}."
+
+
+def _key(record: Record) -> str:
+    spec = {name: value for name, value in record.spec.items() if name != "seed"}
+    return json.dumps([spec, record.metrics_version], sort_keys=True, default=str)
+
+
+def _seed_order(seed: Any) -> tuple[bool, Any]:
+    return (False, seed) if isinstance(seed, int) else (True, str(seed))

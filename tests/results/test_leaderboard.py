@@ -1,0 +1,87 @@
+"""The leaderboard: order, and what is kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from clusterbench.results.grid import Table
+from clusterbench.results.leaderboard import leaderboard
+from clusterbench.results.record import Record
+
+MakeRecord = Callable[..., Record]
+
+
+def ranking(table: Table) -> list[tuple[str, str, str]]:
+    """(heading, method, budget) from top to bottom."""
+    return [(row.group, row.cells[0][0].text, row.cells[1][0].text) for row in table.rows]
+
+
+def column(table: Table, name: str) -> list[str]:
+    return [row.cells[table.columns.index(name)][0].text for row in table.rows]
+
+
+def test_the_best_label_free_accuracy_comes_first_whatever_the_oracle_says(make_record: MakeRecord) -> None:
+    table = leaderboard(
+        [make_record("kmeans", acc=0.7, oracle=0.7), make_record("random", acc=0.3, oracle=0.99), make_record("iic", acc=0.8)]
+    )
+    assert [row[1] for row in ranking(table)] == ["iic", "kmeans", "random"]
+    assert column(table, "Gap") == ["+0.0", "+0.0", "+69.0"]
+
+
+def test_data_sets_and_protocols_are_ranked_apart(make_record: MakeRecord) -> None:
+    table = leaderboard(
+        [make_record(dataset="usps"), make_record(protocol="split", acc=0.99), make_record(), make_record("kmeans", acc=0.1)]
+    )
+    assert [row[:2] for row in ranking(table)] == [
+        ("mnist, protocol full", "iic"), ("mnist, protocol full", "kmeans"),
+        ("mnist, protocol split", "iic"), ("usps, protocol full", "iic"),
+    ]  # fmt: skip
+
+
+def test_different_copies_of_the_data_are_ranked_apart(make_record: MakeRecord) -> None:
+    table = leaderboard([make_record(data_fingerprint="a" * 64), make_record("kmeans", data_fingerprint="b" * 64)])
+    assert [row[0] for row in ranking(table)] == ["mnist, protocol full, data aaaaaaaa", "mnist, protocol full, data bbbbbbbb"]
+
+
+def test_means_spreads_and_cost_are_over_the_seeds(make_record: MakeRecord) -> None:
+    table = leaderboard([make_record(seed=seed, acc=acc) for seed, acc in enumerate([0.8, 0.9])])
+    row = [line[0].text for line in table.rows[0].cells]
+    assert row == ["iic", "paper", "2", "85.0 ± 7.1", "75.0 ± 7.1", "65.0 ± 7.1", "+0.0", "10 of 10", "1 min 30 s", "3.0 M"]
+    assert [table.footnotes[mark - 1] for mark in table.rows[0].cells[0][0].marks] == ["2 seeds: too few for a claim."]
+
+
+def test_mixed_budgets_are_rows_of_their_own_and_said(make_record: MakeRecord) -> None:
+    table = leaderboard([make_record(preset="short", acc=0.9), make_record(preset="paper", acc=0.8)])
+    assert [row[2] for row in ranking(table)] == ["short", "paper"]
+    assert [section.lines for section in table.sections] == [("mnist, protocol full: paper, short",)]
+
+
+def test_one_budget_needs_no_warning(make_record: MakeRecord) -> None:
+    assert leaderboard([make_record(), make_record("kmeans"), make_record(dataset="usps", preset="short")]).sections == ()
+
+
+def test_data_without_labels_comes_last_in_order_of_name(make_record: MakeRecord) -> None:
+    unlabelled = [make_record(method, "a-folder", acc=None) for method in ("random", "iic", "kmeans")]
+    table = leaderboard([*unlabelled, make_record(dataset="usps")])
+    assert [row[1] for row in ranking(table)] == ["iic", "iic", "kmeans", "random"]
+    assert ranking(table)[1][0] == "a-folder, protocol full (no labels, by name)"
+    assert column(table, "ACC") == ["90.0", "-", "-", "-"] and column(table, "Clusters")[1] == "7 of 10"
+
+
+def test_failed_runs_are_listed_not_ranked(make_record: MakeRecord) -> None:
+    table = leaderboard([make_record(), make_record(seed=1, status="failed", error={"type": "Diverged", "message": "no"})])
+    assert column(table, "n") == ["1"]
+    assert table.sections[-1].lines == ("iic-mnist-paper-s1: failed after 3 of 3 epochs (Diverged: no)",)
+
+
+def test_only_what_is_asked_for_is_shown(make_record: MakeRecord) -> None:
+    records = [make_record(method, dataset) for method in ("iic", "kmeans") for dataset in ("mnist", "usps")]
+    assert len(leaderboard(records).rows) == 4
+    assert ranking(leaderboard(records, datasets=["usps"], methods=["iic"])) == [("usps, protocol full", "iic", "paper")]
+    assert leaderboard(records, datasets=[], methods=[]) == leaderboard(records)
+
+
+def test_facts_hold_every_row_with_unrounded_numbers(make_record: MakeRecord) -> None:
+    table = leaderboard([make_record(seed=seed, acc=acc, overrides={"lr": 0.5}) for seed, acc in enumerate([0.81234, 0.9])])
+    (fact,) = table.facts
+    assert (fact["acc"], fact["seeds"], fact["overrides"], fact["ami"]) == (85.617, "0 1", "lr=0.5", None)
