@@ -139,7 +139,9 @@ class Method(ABC):
         raise MethodError(f"{self.name} gives no cluster probabilities, only clusters: use predict.")
 
     def fit(self, images: Any, y: None = None) -> Method:
-        """Train to the end on `images` (all `Images.of` takes) and keep `labels_`; `y` is unused, for scikit-learn's sake."""
+        """Train from the start on `images` (all `Images.of` takes) and keep `labels_`; `y` is there for scikit-learn's sake."""
+        on_step = self.on_step
+        self.set_params().on_step = on_step  # a second fit owes nothing to the first
         images = Images.of(images).to(self.device)
         for _ in self.train(images):
             pass
@@ -156,8 +158,11 @@ class Method(ABC):
         return {"n_clusters": self.n_clusters, "seed": self.seed, "device": self.device, **defaults, **self.settings}
 
     def set_params(self, **params: Any) -> Method:
-        """Change settings; what was learned is forgotten."""
-        self.__init__(**{**self.get_params(), **params})  # type: ignore[misc]
+        """Change settings; what was learned is forgotten. A refused setting changes nothing."""
+        given = {"n_clusters": self.n_clusters, "seed": self.seed, "device": self.device, **self.settings}
+        fresh = type(self)(**{**given, **params})
+        vars(self).clear()
+        vars(self).update(vars(fresh))
         return self
 
     def __repr__(self) -> str:
