@@ -23,6 +23,7 @@ from ..methods.iic import IIC
 from ..methods.kit.information import information_loss
 from ..methods.kit.randomness import generator
 from .config import resolve
+from .devices import keep_freed_memory
 
 
 def step_times(method: IIC, images: Images, steps: int) -> tuple[list[float], list[float]]:
@@ -72,6 +73,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=60)
     options = parser.parse_args()
+    keep_freed_memory()  # as bench run does
     data = load(options.dataset, root=options.data_root).under("full")
     settings = resolve("iic", options.dataset, options.preset).config
     method = IIC(data.n_classes, device=options.device, **settings)

@@ -1,0 +1,96 @@
+"""A table to the terminal or into a file, in the format that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import say
+
+if TYPE_CHECKING:
+    from ...results.grid import Table
+    from ...results.record import Record
+
+
+class Format(str, Enum):
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    CSV = "csv"
+    LATEX = "latex"
+    HTML = "html"
+
+
+FILE_WIDTH = 200
+_BY_SUFFIX = {".md": Format.MARKDOWN, ".csv": Format.CSV, ".tex": Format.LATEX, ".html": Format.HTML, ".txt": Format.TERMINAL}
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", "-f", help="Format of the table.", show_default="by the ending of --output; terminal, or markdown in a pipe"
+    ),
+]
+OutputOption = Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write the table into this file.")]
+
+
+def write(table: Table, asked: Format | None, output: Path | None) -> None:
+    """Print `table`, or write it into `output`."""
+    from rich.console import Console
+
+    form = asked or _guess(output)
+    if form is Format.TERMINAL and output is None:
+        from ...results.render import terminal
+
+        Console(highlight=False).print(terminal(table))
+        return
+    text = _render(table, form)
+    if output is None:
+        typer.echo(text)
+        return
+    output.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
+    say(f"wrote {output}")
+
+
+def records_in(out: Path) -> list[Record]:
+    """The records to make tables of; a line on standard error for each that cannot be read."""
+    from ...results.record import scan_records
+
+    records, damaged = scan_records(out)
+    for error in damaged:
+        say(str(error))
+    return records
+
+
+def check_datasets(asked: Sequence[str], records: Iterable[Record], also: Iterable[str] = ()) -> None:
+    """Raise `NotFound` for a data set that neither we nor any record knows."""
+    from ...datasets.catalogue import datasets
+    from ...datasets.registry import not_found
+
+    known = list(dict.fromkeys([*datasets.names(), *also, *(record.spec["dataset"] for record in records)]))
+    for name in asked:
+        if name not in known:
+            raise not_found("data set", name, known, "bench list datasets")
+
+
+def _guess(output: Path | None) -> Format:
+    import sys
+
+    if output is None:
+        return Format.TERMINAL if sys.stdout.isatty() else Format.MARKDOWN
+    if output.suffix not in _BY_SUFFIX:
+        raise typer.BadParameter(
+            f"{output.name!r} does not end in {', '.join(_BY_SUFFIX)}; say the format with --format.", param_hint="--output"
+        )
+    return _BY_SUFFIX[output.suffix]
+
+
+def _render(table: Table, form: Format) -> str:
+    from ...results import render
+
+    if form is not Format.TERMINAL:
+        return getattr(render, form.value)(table)
+    from ..terminal import plain
+
+    return plain(render.terminal(table), FILE_WIDTH)

@@ -1,0 +1,199 @@
+"""`bench show`: everything about one method, data set or suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .help import examples
+from .options import DataRoot, complete_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import RenderableType
+
+    from ...results.published import Published
+
+_TEXTS = ("idea", "needs", "cost", "traps", "notes")
+_FACTS = ("task", "images", "splits", "shape", "classes", "protocols", "size_mb", "source", "licence", "citation", "here")
+_NAMES = {"size_mb": "size"}
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command("show", epilog=examples("bench show iic", "bench show mnist", "bench show quick"))(show)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A method, data set or suite.", autocompletion=complete_names)],
+    data_root: DataRoot = None,
+) -> None:
+    """Show a method, data set or suite: what it is, settings, presets, traps, published numbers, and how to run it."""
+    from rich.console import Console, Group
+
+    from ...datasets.catalogue import datasets
+    from ...datasets.registry import not_found
+    from ...methods.registry import methods
+    from ..suites import suites
+    from ..terminal import emit
+
+    if name in methods.names():
+        parts = _of_method(name)
+    elif name in datasets.names():
+        parts = _of_dataset(name, data_root)
+    elif name in suites():
+        parts = _of_suite(name)
+    else:
+        raise not_found("name", name, [*methods.names(), *datasets.names(), *suites()], "bench list")
+    emit(Console(highlight=False), Group(*parts))
+
+
+def _of_method(name: str) -> Iterable[RenderableType]:
+    from ...methods.registry import methods
+    from .settings import settings_of
+
+    method = methods.get(name)
+    card = methods.card(name)
+    presets: Mapping[str, Any] = card.get("presets") or {}
+    yield from _heading(name, card)
+    yield _facts({**card, "task": method.task})
+    yield from _texts(card)
+    yield from _titled("Settings (--set name=value)", _table(("name", "type", "default", "meaning"), settings_of(method.Config)))
+    for preset, content in presets.items():
+        yield from _titled(f"Preset {preset}", *_of_preset(content))
+    yield from _published(method=name)
+    known = [dataset for content in presets.values() for dataset in content.get("datasets") or {} if dataset != "default"]
+    example = known[0] if known and "digits" not in known else "digits"
+    yield from _commands(f"bench run --method {name} --dataset {example}")
+
+
+def _of_preset(content: Mapping[str, Any]) -> Iterable[RenderableType]:
+    from ..terminal import yaml_line
+
+    for change in content.get("changes") or ():
+        yield _item(change)
+    rows = ((dataset, yaml_line(settings or {})) for dataset, settings in (content.get("datasets") or {}).items())
+    yield _table(("data set", "settings"), rows)
+
+
+def _of_dataset(name: str, data_root: Path | None) -> Iterable[RenderableType]:
+    from ...datasets.catalogue import datasets, present
+
+    card = datasets.card(name)
+    where = present(name, data_root)
+    missing = "not found; --download fetches it" if card.get("download") else "not found"
+    yield from _heading(name, card)
+    yield _facts({**card, "here": where or missing})
+    yield from _texts(card)
+    yield from _published(dataset=name)
+    download = "" if where else " --download"
+    yield from _commands(f"bench run --method iic --dataset {name}{download}", f"bench leaderboard --dataset {name}")
+
+
+def _of_suite(name: str) -> Iterable[RenderableType]:
+    from ..suites import suite
+
+    found = suite(name)
+    facts = {
+        "methods": found.methods,
+        "data sets": found.datasets,
+        "seeds": f"0 to {found.seeds - 1}",
+        "preset": found.preset,
+        "trials": found.trials,
+    }
+    yield from _heading(name, {"title": found.title, "summary": found.summary})
+    yield _facts(facts, tuple(facts))
+    yield from _commands(found.command())
+
+
+def _published(method: str | None = None, dataset: str | None = None) -> Iterable[RenderableType]:
+    """What papers report for a method (on every data set) or a data set (by every system)."""
+    from ...results.published import published
+
+    rows = [row for row in published(dataset=dataset) if method in (None, row.method)]
+    other = "data set" if method else "system"
+    cells = (
+        (row.dataset if method else row.system, row.metric, _printed(row), row.aggregate, row.source, row.note) for row in rows
+    )
+    if rows:
+        yield from _titled("Published numbers", _table((other, "metric", "value", "aggregate", "source", "note"), cells))
+
+
+def _printed(row: Published) -> str:
+    return f"{row.text} ± {row.std_text}" if row.std_text else row.text
+
+
+def _heading(name: str, card: Mapping[str, Any]) -> Iterable[RenderableType]:
+    from rich.text import Text
+
+    yield Text.assemble((name, "bold cyan"), "  ", (str(card.get("title", "")), "bold"))
+    yield Text(str(card.get("summary", "")))
+    yield Text()
+
+
+def _facts(card: Mapping[str, Any], wanted: tuple[str, ...] = _FACTS) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for key in wanted:
+        if card.get(key) is not None:
+            facts.add_row(_NAMES.get(key, key), Text(_fact(key, card[key])))
+    return facts
+
+
+def _fact(key: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_fact('', each)}" for name, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return (" x " if key == "shape" else ", ").join(map(str, value))
+    if key == "size_mb":
+        return f"{value:g} MB"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _texts(card: Mapping[str, Any]) -> Iterable[RenderableType]:
+    from rich.text import Text
+
+    for key in _TEXTS:
+        text = card.get(key)
+        if text:
+            yield from _titled(key.capitalize(), *(map(_item, text) if isinstance(text, list) else [Text(str(text).strip())]))
+
+
+def _item(text: Any) -> RenderableType:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    return Padding(Text(f"- {text}"), (0, 0, 0, 2))
+
+
+def _titled(title: str, *parts: RenderableType) -> Iterable[RenderableType]:
+    from rich.text import Text
+
+    yield Text()
+    yield Text(title, style="bold")
+    yield from parts
+
+
+def _table(columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> RenderableType:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, style=None if index else "cyan", no_wrap=not index, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    return table
+
+
+def _commands(*commands: str) -> Iterable[RenderableType]:
+    from rich.text import Text
+
+    yield from _titled("Run it", *(Text(f"  {command}", style="cyan") for command in commands))

@@ -1,0 +1,322 @@
+"""One trial: one method on one data set with one seed, from images to a record on disk.
+
+It needs nothing but the package's light core, so that it runs the same in this process, on a bare GPU box and in a worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..datasets.base import Images, TrialData
+from ..methods.base import Diverged, Epoch, Method, MethodError
+from ..methods.registry import methods
+from ..results.metrics import METRICS_VERSION, score_heads, summarise_heads
+from ..results.record import Record, RecordError, RecordWriter, read_record
+from . import config, provenance
+from .checkpoint import Checkpoint, Checkpoints, save_weights
+from .checks import check_fit, checked_losses, checked_predictions
+from .lock import exclusive
+from .randomness import random_state, restore_random_state, seed_all
+from .selection import Tracker
+from .spec import TrialSpec
+
+OUT_OF_TIME = "time limit"
+INTERRUPTED = "interrupted"
+WRITTEN = ("record.json", "epochs.jsonl", "labels.npz", "config.yaml", "model.safetensors")
+log = logging.getLogger(__name__)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a trial. The message says how far it came and how to go on."""
+
+
+class Observer:
+    """Told how a trial goes. Every call does nothing by default; none is made for a trial that was finished before."""
+
+    def on_start(self, spec: TrialSpec, folder: Path, planned_epochs: int, resumed_from: int) -> None:
+        """Training begins, after the epoch `resumed_from` (0: from the start)."""
+
+    def on_step(self, done: int, total: int, images: int) -> None:
+        """`done` of `total` steps of the running epoch are over, with `images` images."""
+
+    def on_epoch(self, row: dict[str, Any]) -> None:
+        """An epoch is over and scored: its row of epochs.jsonl."""
+
+    def on_finish(self, record: Record) -> None:
+        """The trial is over (complete or out of time) and its record written."""
+
+
+@dataclass
+class Cost:
+    """What a trial has cost so far, over all resumptions; what was lost with a killed process is not in it."""
+
+    train_seconds: float = 0.0
+    evaluate_seconds: float = 0.0
+    total_seconds: float = 0.0
+    images: int = 0
+    energy_joules: float | None = None
+    resumed: int = 0
+
+
+def run_trial(
+    spec: TrialSpec, data: TrialData, *, out: Path | str, device: str, force: bool = False, observer: Observer | None = None
+) -> Record:
+    """Run a trial to its end, or go on with it where it was left, and return its record.
+
+    A trial that is complete, or that used up its time limit, is not run again: its record is returned as it is. One that
+    was killed, interrupted or broken goes on from its last checkpoint; on a CPU it ends with the same labels and metrics
+    as an undisturbed run. After `Diverged` there is nothing worth going on from: its checkpoints are deleted, and the
+    same trial begins again.
+
+    Args:
+        spec: what to run.
+        data: the data that `spec` was made for.
+        out: folder of records; the trial's own folder is made in it.
+        device: `cpu` or `cuda:N`.
+        force: begin from the start whatever is there.
+        observer: told how it goes.
+
+    Raises:
+        DataError, MethodError: `spec` does not fit the data or the installed method, or the method broke.
+        RecordError: another process runs this trial, or the disk refuses.
+        Interrupted: Ctrl-C.
+    """
+    check_fit(spec, data)
+    folder = find_folder(spec, Path(out))
+    record = None if force else finished_record(folder)
+    if record is not None:
+        return record
+    with exclusive(folder):
+        record = None if force else finished_record(folder)  # somebody else may have finished it since
+        return record or _Run(spec, data, folder, device, observer or Observer()).to_the_end(afresh=force)
+
+
+def find_folder(spec: TrialSpec, out: Path) -> Path:
+    """The record folder of a trial under `out`: where it lies under the name of any preset, else where it belongs."""
+    own = out / spec.folder_name()
+    if own.exists():
+        return own
+    same = (path for path in sorted(out.glob(f"*-{spec.identity()}")) if (path / "record.json").is_file())
+    return next(same, own)
+
+
+def finished_record(folder: Path) -> Record | None:
+    """The record in `folder` if nothing is left to do for it: complete, or its time limit used up.
+
+    Checkpoints that a process killed in its very last moment left behind are deleted. Raises `RecordError` if there is a
+    record that cannot be read.
+    """
+    if not (folder / "record.json").exists():
+        return None
+    record = read_record(folder)
+    if not (record.is_complete or record.stop_reason == OUT_OF_TIME):
+        return None
+    Checkpoints(folder, record.id).remove()
+    return record
+
+
+class _Run:
+    """One process's work on one trial, under the lock of its folder."""
+
+    def __init__(self, spec: TrialSpec, data: TrialData, folder: Path, device: str, observer: Observer) -> None:
+        self.spec, self.data, self.folder, self.device, self.observer = spec, data, folder, device, observer
+        self.id = spec.identity()
+        self.writer = RecordWriter(folder)
+        self.checkpoints = Checkpoints(folder, self.id)
+        self.tracker, self.cost = Tracker(), Cost()
+        self.epochs_done = self.epochs_saved = 0
+        self.began, self.seconds_before = time.monotonic(), 0.0
+
+    def to_the_end(self, afresh: bool) -> Record:
+        """The whole of it."""
+        try:
+            saved = self._open(afresh)
+            method = self._build(saved)
+            stop_reason = self._train(method)
+            record = self._finish(method, stop_reason)
+        except KeyboardInterrupt:
+            raise self._interrupted() from None
+        except Exception as error:
+            self._fail(error)
+            raise
+        self.checkpoints.remove()
+        self.observer.on_finish(record)
+        return record
+
+    def _open(self, afresh: bool) -> Checkpoint | None:
+        """Put the folder in order and write the first record; the checkpoint to go on from, if any."""
+        saved = None if afresh else self.checkpoints.load()
+        if saved is None:
+            self._clear()
+        else:
+            self._take_over(saved)
+        about = provenance.collect(self.data, self.device, methods.get(self.spec.method).__module__)
+        spec, cost = self.spec.model_dump(mode="json"), self._cost()
+        self.writer.start(id=self.id, spec=spec, provenance=about, epochs_done=self.epochs_done, cost=cost)
+        about_config = ("method", "dataset", "protocol", "n_clusters", "seed", "preset")
+        self.writer.save_config(config.as_file(self.spec.config, **{name: spec[name] for name in about_config}))
+        return saved
+
+    def _clear(self) -> None:
+        """Delete what an earlier run of this trial left, and nothing else."""
+        self.checkpoints.remove()
+        for name in WRITTEN:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _take_over(self, saved: Checkpoint) -> None:
+        self.tracker.load_state_dict(saved.tracker)
+        self.cost = Cost(**saved.cost)
+        self.seconds_before = self.cost.total_seconds
+        self.cost.resumed = self._resumed_before() + 1
+        self.epochs_done = self.epochs_saved = saved.epoch
+        self.writer.truncate_epochs(saved.epoch)
+
+    def _resumed_before(self) -> int:
+        """How often it was resumed, also by processes that were killed before they saved anything."""
+        try:
+            return int(read_record(self.folder).cost.get("resumed", 0))
+        except RecordError:
+            return self.cost.resumed
+
+    def _build(self, saved: Checkpoint | None) -> Method:
+        """The method, at its beginning or where `saved` left it."""
+        seed_all(self.spec.seed)
+        method = methods.get(self.spec.method)(self.spec.n_clusters, seed=self.spec.seed, device=self.device, **self.spec.config)
+        if saved is not None:
+            try:
+                method.load_state_dict(saved.method)
+            except Exception as error:
+                hint = f"the checkpoint in {self.folder} does not fit it ({error}). Begin again with --force."
+                raise MethodError(f"{self.spec.method}: {hint}") from error
+            restore_random_state(saved.random, self.device)
+        method.on_step = self.observer.on_step
+        self.writer.update(planned_epochs=method.planned_epochs)
+        self.observer.on_start(self.spec, self.folder, method.planned_epochs, self.epochs_done)
+        return method
+
+    def _train(self, method: Method) -> str | None:
+        """Train, score and save epoch by epoch; why it ended early, if it did."""
+        train = self.data.train.to(self.device)
+        score = train if self.data.score is self.data.train else self.data.score.to(self.device)
+        for epoch, seconds in self._timed(method.train(train)):
+            row = self._judge(epoch, seconds, method, score)
+            self.writer.append_epoch(row)
+            self.observer.on_epoch(row)
+            if epoch.number >= method.planned_epochs:
+                continue  # nothing is left to go on with, unless the method has more to say
+            if self._time_is_up(seconds):
+                return OUT_OF_TIME
+            if self.checkpoints.due():
+                self._save(method)
+        return None
+
+    def _timed(self, epochs: Iterator[Epoch]) -> Iterator[tuple[Epoch, float]]:
+        """Each epoch with the seconds that the method spent on it."""
+        while True:
+            began = self._clock()
+            epoch = next(epochs, None)
+            if epoch is None:
+                return
+            yield epoch, self._clock() - began
+
+    def _judge(self, epoch: Epoch, train_seconds: float, method: Method, score: Images) -> dict[str, Any]:
+        """Score all sub-heads, let the selections choose, and count the cost: the epoch's row. Only here labels are looked at."""
+        losses = checked_losses(epoch, self.epochs_done, self.spec.method)
+        began = self._clock()
+        predictions = checked_predictions(method, score, self.data.labels.shape)
+        heads = score_heads(predictions, self.data.labels, self.spec.n_clusters, self.data.n_classes)
+        by_metric = {metric: [head[metric] for head in heads] for metric in ("acc", "nmi", "ari", "clusters_used")}
+        chosen = int(method.chosen_head)
+        self.tracker.update(epoch.number, predictions, chosen_head=chosen, criterion=epoch.criterion, acc=by_metric["acc"])
+        evaluate_seconds = self._clock() - began
+        self.epochs_done = epoch.number
+        self.cost.train_seconds += train_seconds
+        self.cost.evaluate_seconds += evaluate_seconds
+        self.cost.images += epoch.images
+        return {
+            "epoch": epoch.number,
+            "losses": losses,
+            "criterion": epoch.criterion,
+            **by_metric,
+            "chosen_head": chosen,
+            "train_seconds": train_seconds,
+            "evaluate_seconds": evaluate_seconds,
+            "images": epoch.images,
+            "images_per_second": epoch.images / train_seconds if train_seconds else None,
+        }
+
+    def _time_is_up(self, last_epoch_seconds: float) -> bool:
+        """Whether the limit has passed, or an epoch as long as the last would pass it by more than half its length."""
+        limit = self.spec.time_limit_s
+        return limit is not None and self.cost.train_seconds + last_epoch_seconds / 2 > limit
+
+    def _save(self, method: Method) -> None:
+        state = (method.state_dict(), self.tracker.state_dict(), random_state(self.device))
+        self.checkpoints.save(Checkpoint(self.id, self.epochs_done, *state, self._cost()))
+        self.epochs_saved = self.epochs_done
+
+    def _finish(self, method: Method, stop_reason: str | None) -> Record:
+        """Write everything that stays; record.json comes last, so that it never speaks of what is not there."""
+        choices = self.tracker.choices
+        if not choices:
+            raise MethodError(f"{self.spec.method} trained no epoch. Ask for at least one: --epochs 1.")
+        labels: dict[str, Any] = {"truth": self.data.labels}
+        for name, choice in choices.items():
+            labels |= {name: choice.predictions, f"{name}/head": choice.head}
+        self.writer.save_labels(labels)
+        model = method.state_dict().get("model")
+        if isinstance(model, Mapping):
+            save_weights(model, self.folder / "model.safetensors")
+        metrics = self._metrics()
+        oracle, own = metrics["oracle"]["acc"], metrics["own-loss"]["acc"]
+        return self.writer.finish(
+            stop_reason=stop_reason,
+            metrics_version=METRICS_VERSION,
+            metrics=metrics,
+            selection_gap=None if oracle is None or own is None else oracle - own,
+            epochs_done=self.epochs_done,
+            cost=self._cost(),
+        )
+
+    def _metrics(self) -> dict[str, dict[str, Any]]:
+        metrics = {}
+        for name, choice in self.tracker.choices.items():
+            heads = score_heads(choice.predictions, self.data.labels, self.spec.n_clusters, self.data.n_classes)
+            about = {"epoch": choice.epoch, "head": choice.head, "heads": summarise_heads(heads)}
+            metrics[name] = {**heads[choice.head], **about}
+        return metrics
+
+    def _interrupted(self) -> Interrupted:
+        reached = f"after epoch {self.epochs_done}" if self.epochs_done else "before the end of the first epoch"
+        onward = f"goes on after epoch {self.epochs_saved}" if self.epochs_saved else "begins again"
+        try:
+            self.writer.finish(stop_reason=INTERRUPTED, epochs_done=self.epochs_done, cost=self._cost())
+        except RecordError as error:  # before the first record was written, or the disk refuses
+            log.warning("The interruption cannot be noted: %s", error)
+        return Interrupted(f"Interrupted {reached}. The same command {onward} ({self.folder}).")
+
+    def _fail(self, error: Exception) -> None:
+        """Note the error in the record. The last checkpoint is of a healthy epoch and stays, except after `Diverged`."""
+        if isinstance(error, Diverged):
+            self.checkpoints.remove()
+        try:
+            self.writer.fail(error, epochs_done=self.epochs_done, cost=self._cost())
+        except RecordError as refusal:
+            log.warning("The failure cannot be noted: %s", refusal)
+
+    def _cost(self) -> dict[str, Any]:
+        self.cost.total_seconds = self.seconds_before + time.monotonic() - self.began
+        return asdict(self.cost)
+
+    def _clock(self) -> float:
+        """Seconds, once the device has done what it was given."""
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
