@@ -12,6 +12,7 @@ from clusterbench.methods.base import Diverged, MethodError
 from clusterbench.methods.iic import IIC
 from clusterbench.methods.kit.information import information_loss, loss_floor
 from clusterbench.methods.kit.randomness import generator
+from clusterbench.methods.registry import methods
 
 TINY = {
     "widths": (8, 16),
@@ -83,6 +84,30 @@ def test_initial_loss_is_almost_zero_as_in_the_authors_logs() -> None:
     loss = method.pair_losses(some_digits(40).pixels, "main", generator("cpu", 0))
     assert loss.shape == (2,)
     assert loss.abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("dataset", "shape", "channels", "features"),
+    [
+        ("mnist", (1, 28, 28), 1, 4608),
+        ("cifar10", (3, 32, 32), 2, 512),
+        ("cifar100-20", (3, 32, 32), 2, 512),
+        ("stl10", (3, 96, 96), 2, 512),
+    ],
+)
+def test_the_published_settings_build_the_published_networks_and_take_a_step(
+    dataset: str, shape: tuple[int, int, int], channels: int, features: int
+) -> None:
+    settings = methods.card("iic")["presets"]["paper"]["datasets"][dataset]
+    method = IIC(20 if dataset == "cifar100-20" else 10, **settings)
+    images = Images(torch.randint(0, 256, (6, *shape), dtype=torch.uint8))
+    method.build(shape)
+    assert (method.views.channels, method.network.trunk.features) == (channels, features)
+    assert set(method.network.heads) == set(settings["passes"])
+    before = method.network.heads["main"].linear.weight.detach().clone()
+    loss = method.train_step(images.batch(torch.arange(6)), "main", generator("cpu", 0))
+    assert torch.isfinite(loss).all() and not torch.equal(before, method.network.heads["main"].linear.weight)
+    assert method.predict_heads(images).shape == (5, 6)
 
 
 def test_heads_are_trained_in_the_order_of_the_passes() -> None:
