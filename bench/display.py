@@ -113,7 +113,7 @@ class Lines(Watcher):
     def on_epoch(self, row: Mapping[str, Any]) -> None:
         super().on_epoch(row)
         if self.clock() - self.spoken >= LINE_EVERY or self.epochs == self.planned:
-            told = [*(f"loss {text}" for text in [*losses(row).values()][:1]), standing(row)]
+            told = [*(f"loss {name} {text}" for name, text in losses(row).items()), standing(row)]
             self._say(f"  epoch {self.epochs}/{self.planned}: {', '.join(part for part in told if part)}{self._pace()}")
 
     def _pace(self) -> str:

@@ -18,7 +18,7 @@ COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 EXAMPLES = [
     line
     for command in (typer.main.get_command(app), *COMMANDS.values())
-    for line in re.findall(r"\[cyan\](bench .*?)\[/cyan\]", command.epilog)
+    for line in re.findall(r"\[cyan\](bench .*?)\[/cyan\]", command.epilog or "")
 ]
 
 

@@ -99,7 +99,8 @@ def test_lines_come_at_the_start_every_ten_seconds_and_at_the_end() -> None:
     lines = screen.getvalue().splitlines()
     assert lines[0] == "trial 2 of 3: drift on tiny, short preset, seed 6, cpu: 30 epochs"
     assert [line.split(":")[0].strip() for line in lines[1:]] == ["epoch 10/30", "epoch 20/30", "epoch 30/30"]
-    told = "  epoch 10/30: loss -1.000  -2.125*  -1.500, ACC 87.6 %, NMI 70.0 %, 9 clusters used, 1,234 images/s, 20 s left"
+    losses = "loss main -1.000  -2.125*  -1.500, loss auxiliary -3.000"
+    told = f"  epoch 10/30: {losses}, ACC 87.6 %, NMI 70.0 %, 9 clusters used, 1,234 images/s, 20 s left"
     assert lines[1] == told
 
 
@@ -190,4 +191,4 @@ def test_a_whole_trial_in_a_pipe_is_a_few_lines(tmp_path: Path, drift: type) -> 
         run(drift_spec(data), data, tmp_path, observer=observer)
     first, last = screen.getvalue().splitlines()
     assert first == "drift on tiny, smoke preset, seed 6, cpu: 6 epochs"
-    assert last.startswith("  epoch 6/6: loss 0.500*  0.250, ACC ")
+    assert last.startswith("  epoch 6/6: loss main 0.500*  0.250, loss total 6.000, ACC ")
