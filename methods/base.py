@@ -178,13 +178,21 @@ def explain(name: str, config: type[BaseModel], error: ValidationError) -> str:
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, list(config.model_fields), n=1)
+            near = difflib.get_close_matches(key, list(_setting_names(config)), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else f" See 'bench show {name}'."
             lines.append(f"unknown setting {key!r}.{hint}")
         else:
             where = f"setting {key!r}" if key else "settings"
             lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')} (got {problem['input']!r}).")
     return f"{name}: {' '.join(lines)}"
+
+
+def _setting_names(config: type[BaseModel]) -> Iterator[str]:
+    """The settings of `config`, those of its nested models by dotted name."""
+    for name, field_info in config.model_fields.items():
+        yield name
+        if isinstance(field_info.annotation, type) and issubclass(field_info.annotation, BaseModel):
+            yield from (f"{name}.{inner}" for inner in _setting_names(field_info.annotation))
 
 
 def check_finite(loss: torch.Tensor, epoch: int, name: str) -> None:

@@ -73,7 +73,8 @@ class Batch:
     def _one(self, trial: Trial, number: int) -> Record:
         done = None if self.force else finished_record(find_folder(trial.spec, self.out))
         if done is not None:
-            self._note(f"{trial.heading}: already complete, not run again (--force would)")
+            ended = "already complete" if done.is_complete else f"stopped by its {done.stop_reason} before"
+            self._note(f"{trial.heading}: {ended}, not run again (--force would)")
             return done
         with watcher(self.progress, (number, len(self.trials)), self.device, quiet=self.quiet) as observer:
             return run_trial(trial.spec, trial.data, out=self.out, device=self.device, force=self.force, observer=observer)
@@ -91,7 +92,8 @@ class Batch:
         if len(self.trials) == 1 or not (self.records or self.failures):
             return
         card.show_summary(self.results, self.records, self.failures)
-        card.show_next(self.results, self._next_steps())
+        if self.records:
+            card.show_next(self.results, self._next_steps())
 
     def _next_steps(self) -> list[str]:
         return card.next_steps(self.records, viewer=self.tracking.viewer, **self.said)
@@ -99,14 +101,19 @@ class Batch:
     def _failed(self, trial: Trial, error: Exception) -> None:
         """Say it at once, keep it for the summary, and deliver the record that tells of it."""
         say(f"{trial.heading}: {one_line(error)}")
-        folder = find_folder(trial.spec, self.out)
+        record = self._failed_record(trial)
+        more = "" if record is None else f" (more in {record.folder / 'record.json'})"
+        self.failures.append((trial.heading, one_line(error) + more))
+        if record is not None:
+            self._deliver(record)
+
+    def _failed_record(self, trial: Trial) -> Record | None:
+        """None if it failed before there was a record, or because another process is at it."""
         try:
-            record = read_record(folder)
-        except RecordError:  # it failed before there was one
-            self.failures.append((trial.heading, one_line(error)))
-            return
-        self.failures.append((trial.heading, f"{one_line(error)} (more in {folder / 'record.json'})"))
-        self._deliver(record)
+            record = read_record(find_folder(trial.spec, self.out))
+        except RecordError:
+            return None
+        return record if record.status == "failed" else None
 
     def _deliver(self, record: Record) -> None:
         with waiting(self.progress, "delivering the record to MLflow", silent=self.quiet or self.tracking.is_off):

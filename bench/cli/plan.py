@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ...datasets.catalogue import datasets, load
 from ...methods.registry import methods
-from ..config import resolve
+from ..config import Resolved, resolve
 from ..spec import TrialSpec, make_spec
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Trial:
+    """One trial that can be run."""
+
     spec: TrialSpec
     data: TrialData
 
@@ -65,6 +67,6 @@ def plan(asked: Asked) -> list[Trial]:
     ]
 
 
-def _resolve(asked: Asked, dataset: str, method: str):
+def _resolve(asked: Asked, dataset: str, method: str) -> Resolved:
     settings = [*asked.settings, *([f"n_clusters={asked.clusters}"] if asked.clusters is not None else [])]
     return resolve(method, dataset, asked.preset, asked.config_file, settings, asked.epochs)

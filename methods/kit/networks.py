@@ -11,7 +11,6 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import nn
-from torchvision.models.resnet import BasicBlock
 
 from ..base import MethodError
 
@@ -60,6 +59,8 @@ class ResNetTrunk(nn.Module):
     }  # input size -> side of the last map, which the average pooling covers
 
     def __init__(self, channels: int, size: int, statistics: BatchStatistics) -> None:
+        from torchvision.models.resnet import BasicBlock  # here, because torchvision takes seconds to import
+
         super().__init__()
         if size not in self.FINAL_SIDE:
             raise MethodError(

@@ -108,7 +108,7 @@ def test_an_error_of_the_system_names_the_file(bench: Bench) -> None:
 def test_a_reader_that_leaves_early_costs_no_traceback() -> None:
     command = "import sys; from clusterbench.bench.cli import main; sys.exit(main())"
     process = subprocess.Popen(
-        [sys.executable, "-c", command, "show", "iic"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
+        [sys.executable, "-c", command, "show", "mnist"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
     )
     assert process.stdout and process.stderr
     process.stdout.close()

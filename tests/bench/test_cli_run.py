@@ -125,6 +125,24 @@ def test_a_failing_trial_does_not_stop_the_others_and_is_told_in_the_end(
     assert bench.run("--method", "drift", "--set", "fault_at=2", "--seeds", "3").code == 0
 
 
+def test_a_trial_that_another_process_is_at_is_told_and_its_record_left_alone(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from clusterbench.bench.lock import exclusive
+
+    fed: list[str] = []
+    monkeypatch.setattr("clusterbench.bench.cli.tracking.feed", lambda record, uri: fed.append(record.folder.name))
+    bench.run(*KMEANS)
+    (record,) = find_records(bench.out)
+    with exclusive(record.folder):
+        ran = bench("run", "--dataset", "digits", *KMEANS, "--seeds", "2", "--force")
+    assert ran.code == 1
+    assert "bench: kmeans on digits, seed 0: Another process is running this trial" in ran.err
+    assert "record.json" not in ran.out
+    assert len(fed) == 1
+    assert fed[0].startswith("kmeans-digits-smoke-s1-")
+
+
 def test_a_single_failing_trial_is_one_line(bench: Bench, drift: type, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Drift, "faults_left", 1)
     ran = bench.run("--method", "drift", "--set", "fault_at=1", "--set", "fault=diverged", "--quiet")

@@ -190,6 +190,7 @@ def test_a_nan_loss_stops_training_with_one_clear_line() -> None:
     ("settings", "message"),
     [
         ({"lrr": 1}, r"unknown setting 'lrr'\. Did you mean 'lr'\?"),
+        ({"views": {"rotatoin": 1}}, r"unknown setting 'views.rotatoin'\. Did you mean 'views.rotation'\?"),
         ({"lr": -1}, "setting 'lr': Input should be greater than 0"),
         ({"batch_pairs": 7, "repeats": 5}, "batch_pairs must be a multiple of repeats"),
         ({"passes": ["auxiliary"]}, "passes must name 'main'"),
