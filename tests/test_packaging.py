@@ -52,8 +52,9 @@ def python(executable: Path | str, *arguments: str, **environment: str) -> str:
 
 
 def files_of(checkout: Path) -> set[str]:
+    """What belongs into the wheel: every file of the rooms, but for the records of our own runs, which stay in the repository."""
     found = (path.relative_to(checkout) for room in ROOMS for path in (checkout / room).rglob("*") if path.is_file())
-    return {f"clusterbench/{path.as_posix()}" for path in found if "__pycache__" not in path.parts}
+    return {f"clusterbench/{path.as_posix()}" for path in found if not {"__pycache__", "reproduced"} & set(path.parts)}
 
 
 @pytest.fixture(scope="module")
