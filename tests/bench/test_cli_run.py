@@ -172,6 +172,7 @@ def test_the_card_goes_to_an_svg_picture_too(bench: Bench) -> None:
     text = "".join(picture.getroot().itertext()).replace("\xa0", " ")
     assert "kmeans on digits: smoke preset, seed 0" in text
     assert "oracle (uses labels)" in text
+    assert "@font-face" not in Path("docs/card.svg").read_text(encoding="utf-8")  # nothing to fetch from the network
 
 
 def test_records_go_to_mlflow_beside_them_by_default(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
