@@ -47,7 +47,7 @@ def write(table: Table, asked: Format | None, output: Path | None) -> None:
         return
     text = _render(table, form)
     if output is None:
-        typer.echo(text)
+        typer.echo(text.rstrip("\n"))
         return
     output.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
     say(f"wrote {output}")
