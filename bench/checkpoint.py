@@ -15,6 +15,7 @@ import shutil
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -181,17 +182,13 @@ def _digest_of(file: BinaryIO) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name survive a power cut too; not every system can."""
-    try:
+    """Make the new name survive a power cut too, where the system lets a folder be synced; the file itself is safe already."""
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _shallow(checkpoint: Checkpoint) -> dict[str, Any]:
