@@ -99,9 +99,10 @@ class IIC(Method):
         for number in range(self.epochs_done + 1, self.config.epochs + 1):
             random = generator(self.device, self.seed, "epoch", number)
             losses, seen = self._epoch(images, number, random)
-            self.sub_head_losses = (
-                self._losses_in_test_mode(images, random) if self.config.sub_head_loss == "pass" else losses["main"]
-            )
+            self.sub_head_losses = losses["main"]
+            if self.config.sub_head_loss == "pass":
+                self.sub_head_losses = self._losses_in_test_mode(images, random)
+                seen += len(images.role("main")) * (1 + self.config.repeats)
             self.epochs_done = number
             criterion = self.sub_head_losses[self.chosen_head].item()
             yield Epoch(number, {group: loss.tolist() for group, loss in losses.items()}, criterion, seen)

@@ -52,10 +52,11 @@ class RandomNetwork(Method):
         if hasattr(self, "extractor"):
             return
         self._build(images.shape)
-        objective = None
-        if self.config.readout == "kmeans":
-            objective = self.clusterer.fit(self.extractor.of(images).cpu().numpy())
-        yield Epoch(1, {} if objective is None else {"objective": objective}, objective, len(images))
+        if self.config.readout == "head":
+            yield Epoch(1)  # nothing has gone through the network yet
+            return
+        objective = self.clusterer.fit(self.extractor.of(images).cpu().numpy())
+        yield Epoch(1, {"objective": objective}, objective, len(images))
 
     def _build(self, shape: tuple[int, int, int]) -> None:
         self.shape = shape

@@ -65,6 +65,12 @@ def test_a_random_network_judges_every_sub_head_and_differs_between_seeds() -> N
     assert (first.labels_ != second.labels_).any()
 
 
+@pytest.mark.parametrize(("readout", "passed"), [("head", 0), ("kmeans", len(IMAGES))])
+def test_training_counts_only_the_images_that_went_through_the_network(readout: str, passed: int) -> None:
+    (epoch,) = RandomNetwork(10, network=NETWORK, readout=readout, kmeans={"restarts": 1}).train(_images())
+    assert epoch.images == passed
+
+
 def _images():
     from clusterbench.datasets.base import Images
 

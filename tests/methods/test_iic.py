@@ -143,7 +143,9 @@ def test_an_idle_head_drifts_only_if_asked(moves: bool) -> None:
 @pytest.mark.parametrize("choice", ["training", "pass"])
 def test_the_chosen_sub_head_has_the_lowest_loss(choice: str) -> None:
     method = IIC(10, **{**TINY, "sub_heads": 4}, epochs=2, sub_head_loss=choice)
+    passes = {"training": 1, "pass": 2}[choice]
     for epoch in method.train(some_digits()):
+        assert epoch.images == passes * 200 * (1 + 4)
         assert epoch.criterion == pytest.approx(method.sub_head_losses.min().item())
         assert method.sub_head_losses[method.chosen_head] == method.sub_head_losses.min()
     if choice == "training":
