@@ -159,9 +159,9 @@ class _Run:
             self._take_over(saved)
         about = provenance.collect(self.data, self.device, methods.get(self.spec.method).__module__)
         spec, cost = self.spec.model_dump(mode="json"), self._cost()
-        self.writer.start(id=self.id, spec=spec, provenance=about, epochs_done=self.epochs_done, cost=cost)
         about_config = ("method", "dataset", "protocol", "n_clusters", "seed", "preset")
-        self.writer.save_config(config.as_file(self.spec.config, **{name: spec[name] for name in about_config}))
+        settings = config.as_file(self.spec.config, **{name: spec[name] for name in about_config})
+        self.writer.start(id=self.id, spec=spec, config=settings, provenance=about, epochs_done=self.epochs_done, cost=cost)
         return saved
 
     def _clear(self) -> None:

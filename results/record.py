@@ -169,8 +169,8 @@ class RecordWriter:
         self.folder = Path(folder)
         self.record: Record | None = None
 
-    def start(self, *, id: str, spec: Mapping[str, Any], **fields: Any) -> Record:
-        """Write the first record.json and config.yaml, with status `running`.
+    def start(self, *, id: str, spec: Mapping[str, Any], config: Mapping[str, Any] | None = None, **fields: Any) -> Record:
+        """Write the first record.json, with status `running`, and config.yaml: `config`, or the settings in `spec`.
 
         A record of the same id that lies here already is a trial being resumed: its time of creation is kept. Epochs
         and labels are left alone; see `truncate_epochs`.
@@ -181,7 +181,7 @@ class RecordWriter:
                 leftover.unlink(missing_ok=True)
         created = fields.pop("created", None) or self._created_before(id) or now()
         self._write(Record(id=id, spec=dict(spec), created=created, status="running", folder=self.folder, **fields))
-        self.save_config(spec.get("config", {}))
+        self._save_config(spec.get("config", {}) if config is None else config)
         return self._started
 
     def update(self, **fields: Any) -> Record:
@@ -204,7 +204,7 @@ class RecordWriter:
         arrays: dict[str, Any] = {name: smallest_signed(np.asarray(array)) for name, array in labels.items()}
         replace_file(self.folder / "labels.npz", lambda file: np.savez_compressed(file, **arrays))
 
-    def save_config(self, config: Mapping[str, Any]) -> None:
+    def _save_config(self, config: Mapping[str, Any]) -> None:
         """Write config.yaml."""
         import yaml
 
