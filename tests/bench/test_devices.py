@@ -112,10 +112,16 @@ import resource, sys, torch
 from clusterbench.bench.devices import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
+
+
+def step():  # frees 64 MiB, well above the 16 MiB or so that glibc keeps by itself
+    tensors = [torch.zeros(2**21).add_(1) for _ in range(8)]
+
+
+step()  # the first one loads code and fetches the memory in any case
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(50):
-    first, second = torch.zeros(2**21).add_(1), torch.zeros(2**21).add_(1)  # 8 MiB each, as a step's activations
-    del first, second
+for _ in range(20):
+    step()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
