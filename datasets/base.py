@@ -6,65 +6,136 @@ labels apart from the two `Images` that a method may see.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from . import streaming
 from .errors import DataError as DataError  # here too, because the methods import this module only
+from .label_maps import LabelMaps as LabelMaps
 
 Protocol = Literal["full", "split"]
-UNKNOWN_LABEL = -1
+CHANNELS = (1, 3, 4)  # grey, RGB, RGB and infrared
+DEFAULT_MEMORY_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """A set of images that a method may see, resident on one device.
+    """A set of images that a method may see: resident on one device, or streamed to it from a memory map.
 
     Attributes:
-        pixels: uint8 tensor of shape (N, C, H, W), C = 1 (grey) or 3 (RGB), values 0..255.
+        pixels: uint8 tensor of shape (N, C, H, W), C = 1 (grey), 3 (RGB) or 4 (RGB and infrared), values 0..255. On the
+            device where they are resident; a memory map of the file otherwise. Methods ask for `batch` and `batches`.
         roles: which images serve which part of a method, as int64 index tensors into `pixels`, for the data sets
             whose protocol distinguishes them (STL-10 trains the auxiliary head on its unlabelled part too).
             A role that is not named means all images.
+        extents: int64 (N, 2), height and width of the part of each image, from its upper left corner, that holds
+            pixels, where images of several sizes share one frame; None if all of every image does.
+        window: (height, width) of the central part of each extent that batches are cut to; None for whole images.
+        streams_to: the device that batches are sent to if the pixels are not resident on it.
     """
 
     pixels: torch.Tensor
     roles: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    extents: torch.Tensor | None = None
+    window: tuple[int, int] | None = None
+    streams_to: torch.device | None = None
 
     def __post_init__(self) -> None:
-        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] not in (1, 3):
-            raise DataError(
-                f"Images must be a uint8 tensor of shape (N, 1 or 3, H, W), got {self.pixels.dtype} {tuple(self.pixels.shape)}."
-            )
+        if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] not in CHANNELS:
+            found = f"{self.pixels.dtype} {tuple(self.pixels.shape)}"
+            raise DataError(f"Images must be a uint8 tensor of shape (N, 1, 3 or 4, H, W), got {found}.")
 
     def __len__(self) -> int:
         return self.pixels.shape[0]
 
     def __repr__(self) -> str:
-        return f"Images({len(self)} of shape {self.shape} on {self.pixels.device})"
+        how = "streamed to" if self.is_streamed else "on"
+        return f"Images({len(self)} of shape {self.shape} {how} {self.device})"
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
+        """(C, H, W) of one image of a batch."""
         channels, height, width = self.pixels.shape[1:]
-        return channels, height, width
+        return (channels, *self.window) if self.window else (channels, height, width)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are, and where the indices of `role` and `order` are."""
+        return self.streams_to or self.pixels.device
+
+    @property
+    def is_streamed(self) -> bool:
+        return self.streams_to is not None
 
     def batch(self, indices: torch.Tensor) -> torch.Tensor:
         """The images at `indices` (int64, any order, repeats allowed) as uint8 (len(indices), C, H, W) on the device."""
-        return self.pixels.index_select(0, indices)
+        if self.streams_to is None:
+            return self._cut(self.pixels.index_select(0, indices), indices)
+        found = self.pixels.index_select(0, indices.to("cpu", copy=False))
+        return self._cut(found.to(self.streams_to), indices)
+
+    def batches(self, order: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """`batch(indices)` for each of `order`; where images are streamed, the next ones are read while one is in use.
+
+        An epoch that was left after k batches goes on with `batches(order[k:])`: nothing before is read again.
+        """
+        if self.streams_to is None:
+            yield from (self.batch(indices) for indices in order)
+            return
+        read = streaming.prefetched(self.pixels, [indices.to("cpu") for indices in order], self.streams_to)
+        for indices, found in zip(order, read, strict=True):
+            yield self._cut(found, indices)
+
+    def order(self, role: str, size: int, random: torch.Generator | None = None) -> tuple[torch.Tensor, ...]:
+        """Indices of one pass over the images that serve `role`, in batches of `size`; the last one may be shorter.
+
+        Args:
+            role: see `role`.
+            size: images in a batch.
+            random: generator on `device` that shuffles them; the stored order without one. The same state of the
+                generator gives the same order, so that an epoch can be taken up again in its middle.
+        """
+        indices = self.role(role)
+        if random is not None:
+            indices = indices[torch.randperm(len(indices), generator=random, device=indices.device)]
+        return indices.split(size)
 
     def role(self, name: str) -> torch.Tensor:
         """Indices (int64) of the images that serve the role `name`; all of them if the protocol does not say."""
         if name in self.roles:
             return self.roles[name]
-        return torch.arange(len(self), device=self.pixels.device)
+        return torch.arange(len(self), device=self.device)
 
-    def to(self, device: str | torch.device) -> Images:
-        """The same images on `device`."""
-        return replace(self, pixels=self.pixels.to(device), roles={name: index.to(device) for name, index in self.roles.items()})
+    def to(self, device: str | torch.device, memory_share: float = DEFAULT_MEMORY_SHARE) -> Images:
+        """The same images for use on `device`: resident there if they take at most `memory_share` of its free memory.
+
+        Where they do not fit they stay in the memory map and are streamed. On a CPU nothing is copied either way, so that
+        all processes of a machine share one memory map.
+
+        Args:
+            device: `cpu`, `cuda` or `cuda:N`.
+            memory_share: 0 (always stream) to 1.
+        """
+        target = torch.device(device)
+        if self.streams_to == target:
+            return self
+        fits = self.pixels.device == target != torch.device("cpu") or streaming.fits(self.pixels, target, memory_share)
+        about = {name: index.to(target) for name, index in self.roles.items()}
+        extents = None if self.extents is None else self.extents.to(target)
+        if fits:
+            return replace(self, pixels=self.pixels.to(target), roles=about, extents=extents, streams_to=None)
+        return replace(self, roles=about, extents=extents, streams_to=target)
+
+    def _cut(self, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        """The central `window` of each image's extent: (n, C, h, w)."""
+        if self.window is None:
+            return batch
+        extents = None if self.extents is None else self.extents.index_select(0, indices.to(self.extents.device))
+        return streaming.central_windows(batch, extents, self.window)
 
     @classmethod
     def of(cls, images: Any) -> Images:
@@ -85,24 +156,6 @@ class Images:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
-    """One part of a data set: `images` uint8 (N, C, H, W), C = 1 or 3, and `labels` int64 (N,), -1 where not known.
-
-    Raises `DataError` for any other type or shape, and for no images at all.
-    """
-
-    images: np.ndarray = field(repr=False)
-    labels: np.ndarray = field(repr=False)
-
-    def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in (1, 3) or 0 in images.shape:
-            raise DataError(f"A split needs uint8 images of shape (N, 1 or 3, H, W), got {images.dtype} {images.shape}.")
-        if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
-            raise DataError(f"A split of {len(images)} images needs as many int64 labels, got {labels.dtype} {labels.shape}.")
-
-
-@dataclass(frozen=True, eq=False)
 class TrialData:
     """What one trial works on.
 
@@ -110,82 +163,26 @@ class TrialData:
         name: public name of the data set.
         protocol: `full` (train and score on all images) or `split` (train on train, score on test).
         train: the images a method trains on.
-        score: the images whose predictions are judged; the same object as `train` under `full`.
-        labels: int64 (len(score),), -1 where not known. Never handed to a method.
+        score: the images whose predictions are judged; the same object as `train` under `full`, but where the protocol
+            trains on images that are not scored (STL-10's unlabelled ones) or scores a window of each.
+        labels: int64 (len(score),), or per pixel (len(score), H, W); -1 where not known. Never handed to a method.
         class_names: names of the classes 0..C-1.
         fingerprint: checksum of every image and label that decides the result.
         notes: what a reader must know beside a result on this copy of the data (re-encoded, partial, ...).
+        about: what a record says of it besides, as JSON values: the splits with their sizes and checksums, and which of
+            them train the main head and the auxiliary head, find the mapping, and are scored.
     """
 
     name: str
     protocol: Protocol
     train: Images
     score: Images
-    labels: np.ndarray = field(repr=False)
+    labels: np.ndarray | LabelMaps = field(repr=False)
     class_names: tuple[str, ...]
     fingerprint: str
     notes: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def n_classes(self) -> int:
         return len(self.class_names)
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """A loaded data set: its splits by name (`train` and `test`, or `all` where the source has no split).
-
-    Raises `DataError` if the splits differ in image shape or hold a label outside -1..C-1 for C class names.
-    """
-
-    name: str
-    splits: Mapping[str, Split]
-    class_names: tuple[str, ...]
-    notes: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        shapes = {split.images.shape[1:] for split in self.splits.values()}
-        if len(shapes) != 1:
-            raise DataError(f"The splits of {self.name} must have images of one shape, got {sorted(shapes)}.")
-        for name, split in self.splits.items():
-            lowest, highest = int(split.labels.min()), int(split.labels.max())
-            if lowest < UNKNOWN_LABEL or highest >= len(self.class_names):
-                wrong = lowest if lowest < UNKNOWN_LABEL else highest
-                raise DataError(f"{self.name}, split {name}: label {wrong} is outside -1..{len(self.class_names) - 1}.")
-
-    def under(self, protocol: Protocol) -> TrialData:
-        """The images and labels that `protocol` trains on and scores.
-
-        `full` joins the splits in their order and scores the images it trains on; `split` trains on `train` and scores
-        `test`. Raises `DataError` if that needs a split which is not there.
-        """
-        if protocol == "split":
-            if not {"train", "test"} <= self.splits.keys():
-                raise DataError(f"{self.name} has no official train/test split. Use --protocol full.")
-            train, score = self.splits["train"], self.splits["test"]
-        else:
-            train = score = _joined(list(self.splits.values()))
-        train_images = _images(train)
-        score_images = train_images if score is train else _images(score)
-        fingerprint = _fingerprint(train, score)
-        return TrialData(self.name, protocol, train_images, score_images, score.labels, self.class_names, fingerprint, self.notes)
-
-
-def _joined(splits: list[Split]) -> Split:
-    if len(splits) == 1:
-        return splits[0]
-    return Split(np.concatenate([split.images for split in splits]), np.concatenate([split.labels for split in splits]))
-
-
-def _images(split: Split) -> Images:
-    """The images alone; copied only if they are read-only or not contiguous, which torch does not take."""
-    return Images(torch.from_numpy(np.require(split.images, requirements=["C", "W"])))
-
-
-def _fingerprint(train: Split, score: Split) -> str:
-    digest = hashlib.sha256()
-    for split in (train,) if train is score else (train, score):
-        for array in (split.images, split.labels):
-            digest.update(repr((array.shape, array.dtype.str)).encode())
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .base import Dataset, Split
 from .catalogue import register
+from .splits import Dataset, Split
 
 STEPS = 16  # grey levels 0..16: the number of inked pixels in a 4x4 block of the scanned bitmap
 

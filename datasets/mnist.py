@@ -1,88 +1,96 @@
-"""`mnist`: the four original files in torchvision's layout, packed or unpacked, checked against their MD5."""
+"""`mnist` and `fashion-mnist`: four idx files each, packed or unpacked, checked against the MD5 of the unpacked bytes.
+
+The checksums are of the unpacked bytes because copies differ in how they are packed: a `.gz` made anew, as Debian's
+package of Fashion-MNIST has them, differs from the published one in the time stamp and name in its header.
+"""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import zlib
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import roots
-from .base import DataError, Dataset, Split
 from .catalogue import datasets, register
+from .errors import DataError
+from .files.downloads import fetch
+from .files.originals import array_part, check_labels, checked_files, find_folder, read_content, variant
+from .source import Part, Progress, Recipe, Source
 
-MAGIC = {"images": b"\0\0\x08\x03", "labels": b"\0\0\x08\x01"}  # two zeros, 8 = unsigned byte, number of dimensions
-
-
-@register("mnist")
-def load_mnist(root: Path | None, download: bool) -> Dataset:
-    """60,000 images (split `train`) and 10,000 (split `test`) as uint8 (N, 1, 28, 28), in the original order.
-
-    Raises:
-        DataError: a file is missing and may not be fetched, or is not the original one.
-    """
-    checksums: dict[str, str] = datasets.card("mnist")["files"]
-    folder = _folder(list(checksums), root, download)
-    arrays = {name: _read(folder, name, md5) for name, md5 in checksums.items()}
-
-    def split(prefix: str) -> Split:
-        images, labels = (arrays[f"MNIST/raw/{prefix}-{part}-ubyte"] for part in ("images-idx3", "labels-idx1"))
-        return Split(images[:, None], labels.astype(np.int64))
-
-    return Dataset("mnist", {"train": split("train"), "test": split("t10k")}, tuple("0123456789"))
-
-
-def _folder(files: list[str], root: Path | None, download: bool) -> Path:
-    """The data root that holds all `files`, after a download if it is asked for and needed."""
-    found = roots.find(files, root)
-    if found is None and download:
-        _download(roots.download_root(root))
-        found = roots.find(files, root)
-    if found is not None:
-        return found
-    searched = roots.data_roots(root)
-    wrong = f"mnist is not in {' or '.join(map(str, searched))}"
-    for folder in searched:
-        absent = roots.missing(files, folder)
-        if len(absent) < len(files):
-            wrong = f"mnist in {folder} lacks {' and '.join(absent)}"
-            break
-    raise DataError(f"{wrong}. Say where it is with --data-root DIR, or fetch it to {searched[0]} with --download.")
-
-
-def _download(target: Path) -> None:
+if TYPE_CHECKING:
     from torchvision.datasets import MNIST
 
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        MNIST(str(target), download=True)
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(
-            f"mnist could not be fetched to {target}: {reason}. Try again, or give a copy with --data-root DIR."
-        ) from error
+TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST"}  # torchvision's class, and its folder in a data root
+PREFIXES = {"train": "train", "test": "t10k"}
 
 
-def _read(root: Path, name: str, md5: str) -> np.ndarray:
-    """The array in the file `name` or `name`.gz: uint8, (N, 28, 28) for images and (N,) for labels."""
-    path = roots.variant(root, name) or root / name
-    advice = "Delete it and fetch it again with --download, or give a sound copy with --data-root DIR."
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = bytearray(file.read())  # writable, as torch wants the memory it shares
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged or cut short ({error}). {advice}") from error
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read ({error.strerror or error}). Mend that, or give a copy with --data-root DIR."
-        ) from error
-    if content[:4] != MAGIC["images" if "-images-" in name else "labels"]:
-        raise DataError(f"{path} is no MNIST file: it begins with {bytes(content[:4])!r}. {advice}")
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise DataError(f"{path} is not the original file (MD5 {found}, expected {md5}). {advice}")
-    dimensions = content[3]
+def read_idx(name: str, path: Path, progress: Progress) -> Source | None:
+    """Splits `train` and `test` as uint8 (N, 1, 28, 28), in the original order.
+
+    Args:
+        name: `mnist` or `fashion-mnist`.
+        path: a folder with `MNIST/raw` (`FashionMNIST/raw`), the folder `MNIST` or `raw` itself, or one of the files.
+
+    Raises:
+        DataError: a file is damaged, or half of a split is missing.
+    """
+    card = datasets.card(name)
+    folder = find_folder(path, card["md5"], f"{TORCHVISION[name]}/raw", "raw")
+    if folder is None:
+        return None
+    found = [file for file in card["md5"] if variant(folder, file)]
+    parts = [_part(name, folder, split, progress) for split, prefix in PREFIXES.items() if any(prefix in file for file in found)]
+    usual = folder.parts[-2:] == (TORCHVISION[name], "raw")
+    form = "torchvision's layout" if usual else "original files"
+    return Source(form, folder, tuple(parts), tuple(card["class_names"]), checked_files(card, found))
+
+
+def _part(name: str, folder: Path, split: str, progress: Progress) -> Part:
+    _, images = _array(name, folder, f"{PREFIXES[split]}-images-idx3-ubyte", progress)
+    path, labels = _array(name, folder, f"{PREFIXES[split]}-labels-idx1-ubyte", progress)
+    check_labels(path, labels, len(images), datasets.card(name)["classes"])
+    return array_part(split, images[:, None], labels.astype(np.int64))  # (N, 1, 28, 28)
+
+
+def _array(name: str, folder: Path, file: str, progress: Progress) -> tuple[Path, np.ndarray]:
+    """An idx file, and the array in it: uint8, (N, 28, 28) for images and (N,) for labels."""
+    path = variant(folder, file)
+    if path is None:
+        raise DataError(f"{name} in {folder} lacks {file}, beside the other half of that split. Add it, or fetch the data again.")
+    progress(f"reading {path.name}", 0, 0)
+    content = read_content(path, datasets.card(name)["md5"][file])
+    dimensions = content[3]  # two zeros, 8 for unsigned bytes, the number of dimensions, then each of them
     shape = np.frombuffer(content, ">u4", dimensions, 4).astype(int)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    return path, np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def download_idx(name: str, root: Path, progress: Progress) -> None:
+    """Fetch those of the four packed files that are missing, from torchvision's mirrors to where its class expects them.
+
+    They are checked against its checksums but not unpacked, which would take five times the space: `read_idx` needs no more.
+
+    Raises:
+        DataError: no mirror gives a sound file.
+    """
+    import torchvision
+
+    theirs: type[MNIST] = getattr(torchvision.datasets, TORCHVISION[name])
+    folder = root / TORCHVISION[name] / "raw"
+    for file, md5 in theirs.resources:
+        if variant(folder, file.removesuffix(".gz")) is None:
+            _fetch_from_any(theirs.mirrors, folder / file, md5, progress)
+
+
+def _fetch_from_any(mirrors: list[str], target: Path, md5: str, progress: Progress) -> None:
+    failures = []
+    for mirror in mirrors:
+        try:
+            return fetch(f"{mirror}{target.name}", target, md5=md5, progress=progress, what=target.name)
+        except DataError as error:
+            failures.append(str(error))
+    raise DataError(" ".join(failures))
+
+
+for _name in TORCHVISION:
+    register(_name)(Recipe(partial(read_idx, _name), partial(download_idx, _name)))

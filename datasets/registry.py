@@ -115,10 +115,11 @@ class Registry(Generic[T]):
 
     def _card_beside(self, name: str) -> Card:
         """The card of somebody else's module, from a YAML file beside it, once the module is loaded."""
-        module = (
-            importlib.import_module(getattr(self._loaded[name], "__module__", self.package)) if name in self._loaded else None
-        )
-        beside = Path(module.__file__).with_suffix(".yaml") if module and module.__file__ else None
+        if name not in self._loaded:
+            return {}
+        point = self._theirs.get(name)
+        module = importlib.import_module(point.module if point else getattr(self._loaded[name], "__module__", self.package))
+        beside = Path(module.__file__).with_suffix(".yaml") if module.__file__ else None
         return read_cards(beside).get(name, {}) if beside and beside.is_file() else {}
 
 

@@ -38,17 +38,11 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "clusterbench" / "data"
 
 
-def find(files: Iterable[str], explicit: Path | str | None = None) -> Path | None:
-    """The first data root that holds all of `files` (paths inside a root), each as it is or with `.gz` added."""
-    wanted = list(files)
-    return next((root for root in data_roots(explicit) if not missing(wanted, root)), None)
-
-
 def missing(files: Iterable[str], root: Path) -> list[str]:
     """Those of `files` that `root` holds neither as they are nor with `.gz` added."""
     return [name for name in files if variant(root, name) is None]
 
 
 def variant(root: Path, name: str) -> Path | None:
-    """The file `name` in `root`, unpacked if it is there, else with `.gz` added, else None."""
-    return next((path for path in (root / name, root / f"{name}.gz") if path.is_file()), None)
+    """The file or folder `name` in `root`, unpacked if it is there, else with `.gz` added, else None."""
+    return next((path for path in (root / name, root / f"{name}.gz") if path.exists()), None)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from clusterbench.datasets.base import DataError, Dataset, Images, Split
+from clusterbench.datasets.base import DataError, Images
+from clusterbench.datasets.splits import Dataset, Split
 
 
 def split(n: int = 6, first_label: int = 0, channels: int = 1) -> Split:
@@ -22,7 +23,7 @@ def tiny() -> Dataset:
 
 
 def test_images_hold_pixels_and_roles_and_nothing_a_label_could_travel_in() -> None:
-    assert {f.name for f in fields(Images)} == {"pixels", "roles"}
+    assert {f.name for f in fields(Images)} == {"pixels", "roles", "extents", "window", "streams_to"}
     assert not [name for name in dir(Images) if "label" in name or "target" in name]
 
 
@@ -127,7 +128,7 @@ def test_one_changed_value_changes_the_fingerprint(tiny: Dataset, protocol, part
     before = tiny.under(protocol).fingerprint
     array = getattr(tiny.splits[part], what)
     array[-1] = (array[-1] + 1) % 3
-    assert tiny.under(protocol).fingerprint != before
+    assert replace(tiny).under(protocol).fingerprint != before
 
 
 def test_protocols_have_different_fingerprints(tiny: Dataset) -> None:

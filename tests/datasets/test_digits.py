@@ -8,8 +8,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from clusterbench.datasets.base import DataError, Dataset
 from clusterbench.datasets.catalogue import load
+from clusterbench.datasets.errors import DataError
+from clusterbench.datasets.splits import Dataset
 
 
 @pytest.fixture(scope="module")

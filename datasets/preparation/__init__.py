@@ -1,0 +1,1 @@
+"""From original files to memory-mapped arrays: found, checked, written once, and small stand-ins of them."""
