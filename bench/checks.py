@@ -20,6 +20,13 @@ def check_fit(spec: TrialSpec, data: TrialData) -> None:
     ):
         if wanted != found:
             raise DataError(f"This trial was made for the {name} {wanted!r}, the data is {found!r}. Make a new spec for it.")
+    roles = data.about.get("roles", {})
+    if roles.get("mapping") != roles.get("scored"):
+        found, judged = (" and ".join(roles.get(role, ())) for role in ("mapping", "scored"))
+        raise DataError(
+            f"Protocol {data.protocol!r} of {data.name} finds the mapping on {found} and scores {judged}, "
+            "which no trial can do yet. Use --protocol full."
+        )
     installed = methods.get(spec.method).version
     if spec.method_version != installed:
         raise MethodError(f"This trial is of version {spec.method_version} of {spec.method}; version {installed} is installed.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
+from ..datasets.names import parse
 from ..datasets.registry import not_found
 from ..methods.registry import methods
 from .spec import SpecError, canonical_json
@@ -85,6 +86,8 @@ def resolve(
 def preset_of(method_name: str, dataset_name: str, preset: str) -> tuple[str, Settings, tuple[str, ...]]:
     """The name, settings and listed changes of a preset for one data set: its own entry, else the preset's `default`.
 
+    A sample of a data set takes the settings of the whole.
+
     A method without any preset (somebody else's, without a card file) runs with the defaults of its `Config`, under the
     name `defaults`. Raises `NotFound` for an unknown preset, `SpecError` for one without settings for this data set.
     """
@@ -96,9 +99,10 @@ def preset_of(method_name: str, dataset_name: str, preset: str) -> tuple[str, Se
     if preset not in presets:
         raise not_found("preset", preset, list(presets), f"bench show {method_name}")
     by_dataset: Mapping[str, Settings] = presets[preset].get("datasets") or {}
-    if dataset_name not in by_dataset and "default" not in by_dataset:
-        raise SpecError(_no_settings_for(method_name, dataset_name, preset, presets))
-    settings = by_dataset[dataset_name] if dataset_name in by_dataset else by_dataset["default"]
+    whole = parse(dataset_name).base
+    if whole not in by_dataset and "default" not in by_dataset:
+        raise SpecError(_no_settings_for(method_name, whole, preset, presets))
+    settings = by_dataset[whole] if whole in by_dataset else by_dataset["default"]
     return preset, dict(settings or {}), tuple(presets[preset].get("changes") or ())
 
 

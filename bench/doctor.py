@@ -173,9 +173,11 @@ def _mlflow() -> str:
 
 
 def _data(data_root: Path | None) -> Iterator[Check]:
-    """The folders that are searched, then the data sets that are there and those that are not."""
-    from ..datasets.catalogue import datasets, present
+    """The folders that are searched, the data sets that are there and those that are not, and what is damaged."""
+    from ..datasets.catalogue import datasets
     from ..datasets.errors import DataError
+    from ..datasets.places import all_stores, state
+    from ..datasets.preparation.store import open_store
     from ..datasets.roots import data_roots
 
     try:
@@ -184,10 +186,23 @@ def _data(data_root: Path | None) -> Iterator[Check]:
         yield Check("data roots", "fail", str(error), "Without this folder only data sets that come with packages can be used.")
         return
     yield Check("data roots", "ok", ", ".join(f"{root}{'' if root.is_dir() else ' (not there yet)'}" for root in roots))
+    found: dict[str, list[str]] = {"package": [], "prepared": [], "originals": [], "absent": []}
     for name in datasets.names():
-        where = present(name, data_root)
-        advice = f"Fetched by: bench run --method kmeans --dataset {name} --download. Or say where it is: --data-root DIR."
-        yield Check(f"data {name}", "ok", where) if where else Check(f"data {name}", "warn", "not here", advice)
+        if ":" not in name:
+            found[state(name, datasets.card(name), data_root).kind].append(name)
+    yield Check("data ready", "ok", ", ".join([*found["package"], *found["prepared"]]))
+    if found["originals"]:
+        yield Check("data here", "ok", f"{', '.join(found['originals'])}: not prepared yet, which the first run does")
+    if found["absent"]:
+        advice = (
+            "bench data prepare NAME --download fetches what may be fetched; --sample makes small stand-ins; or --data-root DIR."
+        )
+        yield Check("data not here", "warn", ", ".join(found["absent"]), advice)
+    for folder in all_stores(data_root):
+        try:
+            open_store(folder)
+        except DataError as error:
+            yield Check("data damaged", "warn", str(error))
 
 
 def _output(out: Path) -> Check:

@@ -54,7 +54,7 @@ def collect(data: TrialData, device: str, method_module: str = PACKAGE) -> dict[
 
 
 def describe_data(data: TrialData) -> dict[str, Any]:
-    """The data of a trial: name, protocol, checksum, notes, sizes and classes."""
+    """The data of a trial: name, protocol, checksums, notes, sizes, classes, and which splits serve what."""
     return {
         "name": data.name,
         "protocol": data.protocol,
@@ -65,6 +65,7 @@ def describe_data(data: TrialData) -> dict[str, Any]:
         "shape": list(data.train.shape),
         "n_classes": data.n_classes,
         "class_names": list(data.class_names),
+        **data.about,
     }
 
 

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..datasets.base import Images, TrialData
+from ..datasets.base import DEFAULT_MEMORY_SHARE, Images, TrialData
 from ..methods.base import Diverged, Epoch, Method, MethodError
 from ..methods.registry import methods
 from ..results.metrics import METRICS_VERSION, score_heads, summarise_heads
@@ -66,7 +67,14 @@ class Cost:
 
 
 def run_trial(
-    spec: TrialSpec, data: TrialData, *, out: Path | str, device: str, force: bool = False, observer: Observer | None = None
+    spec: TrialSpec,
+    data: TrialData,
+    *,
+    out: Path | str,
+    device: str,
+    force: bool = False,
+    memory_share: float = DEFAULT_MEMORY_SHARE,
+    observer: Observer | None = None,
 ) -> Record:
     """Run a trial to its end, or go on with it where it was left, and return its record.
 
@@ -81,6 +89,7 @@ def run_trial(
         out: folder of records; the trial's own folder is made in it.
         device: `cpu` or `cuda:N`.
         force: begin from the start whatever is there.
+        memory_share: of the device's free memory that the images may take; they are streamed if they take more.
         observer: told how it goes.
 
     Raises:
@@ -95,7 +104,7 @@ def run_trial(
         return record
     with exclusive(folder):
         record = None if force else finished_record(folder)  # somebody else may have finished it since
-        return record or _Run(spec, data, folder, device, observer or Observer()).to_the_end(afresh=force)
+        return record or _Run(spec, data, folder, device, memory_share, observer or Observer()).to_the_end(afresh=force)
 
 
 def find_folder(spec: TrialSpec, out: Path) -> Path:
@@ -125,8 +134,11 @@ def finished_record(folder: Path) -> Record | None:
 class _Run:
     """One process's work on one trial, under the lock of its folder."""
 
-    def __init__(self, spec: TrialSpec, data: TrialData, folder: Path, device: str, observer: Observer) -> None:
+    def __init__(
+        self, spec: TrialSpec, data: TrialData, folder: Path, device: str, memory_share: float, observer: Observer
+    ) -> None:
         self.spec, self.data, self.folder, self.device, self.observer = spec, data, folder, device, observer
+        self.memory_share, self.labels = memory_share, np.asarray(data.labels)
         self.id = spec.identity()
         self.writer = RecordWriter(folder)
         self.checkpoints = Checkpoints(folder, self.id)
@@ -203,8 +215,8 @@ class _Run:
 
     def _train(self, method: Method) -> str | None:
         """Train, score and save epoch by epoch; why it ended early, if it did."""
-        train = self.data.train.to(self.device)
-        score = train if self.data.score is self.data.train else self.data.score.to(self.device)
+        train = self.data.train.to(self.device, self.memory_share)
+        score = train if self.data.score is self.data.train else self.data.score.to(self.device, self.memory_share)
         for epoch, seconds in self._timed(method.train(train)):
             row = self._judge(epoch, seconds, method, score)
             self.writer.append_epoch(row)
@@ -230,8 +242,8 @@ class _Run:
         """Score all sub-heads, let the selections choose, and count the cost: the epoch's row. Only here labels are looked at."""
         losses = checked_losses(epoch, self.epochs_done, self.spec.method)
         began = self._clock()
-        predictions = checked_predictions(method, score, self.data.labels.shape)
-        heads = score_heads(predictions, self.data.labels, self.spec.n_clusters, self.data.n_classes)
+        predictions = checked_predictions(method, score, self.labels.shape)
+        heads = score_heads(predictions, self.labels, self.spec.n_clusters, self.data.n_classes)
         by_metric = {metric: [head[metric] for head in heads] for metric in ("acc", "nmi", "ari", "clusters_used")}
         chosen = int(method.chosen_head)
         self.tracker.update(epoch.number, predictions, chosen_head=chosen, criterion=epoch.criterion, acc=by_metric["acc"])
@@ -267,7 +279,7 @@ class _Run:
         choices = self.tracker.choices
         if not choices:
             raise MethodError(f"{self.spec.method} trained no epoch. Ask for at least one: --epochs 1.")
-        labels: dict[str, Any] = {"truth": self.data.labels}
+        labels: dict[str, Any] = {"truth": self.labels}
         for name, choice in choices.items():
             labels |= {name: choice.predictions, f"{name}/head": choice.head}
         self.writer.save_labels(labels)
@@ -288,7 +300,7 @@ class _Run:
     def _metrics(self) -> dict[str, dict[str, Any]]:
         metrics = {}
         for name, choice in self.tracker.choices.items():
-            heads = score_heads(choice.predictions, self.data.labels, self.spec.n_clusters, self.data.n_classes)
+            heads = score_heads(choice.predictions, self.labels, self.spec.n_clusters, self.data.n_classes)
             about = {"epoch": choice.epoch, "head": choice.head, "heads": summarise_heads(heads)}
             metrics[name] = {**heads[choice.head], **about}
         return metrics

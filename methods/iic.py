@@ -109,15 +109,15 @@ class IIC(Method):
 
     def _epoch(self, images: Images, number: int, random: torch.Generator) -> tuple[dict[str, torch.Tensor], int]:
         """All passes of one epoch: the mean loss of each sub-head by head, and the images that went through the network."""
-        orders = [self._batches(images.role(group), random) for group in self.config.passes]
+        orders = [self._order(images, group, random) for group in self.config.passes]
         steps, done, seen = sum(len(order) for order in orders), 0, 0
         losses: dict[str, torch.Tensor] = {}
         for group, order in zip(self.config.passes, orders, strict=True):
             total = torch.zeros(self.config.sub_heads, device=self.device)
-            for indices in order:
+            for batch in images.batches(order):
                 self._set_learning_rate(number - 1 + done / steps)
-                total += self.train_step(images.batch(indices), group, random)
-                done, seen = done + 1, seen + len(indices) * (1 + self.config.repeats)
+                total += self.train_step(batch, group, random)
+                done, seen = done + 1, seen + len(batch) * (1 + self.config.repeats)
                 self.on_step(done, steps, seen)
             losses[group] = total / len(order)
             check_finite(losses[group], number, self.name)
@@ -155,14 +155,13 @@ class IIC(Method):
     def _losses_in_test_mode(self, images: Images, random: torch.Generator) -> torch.Tensor:
         """Mean loss of each main sub-head over one more pass with the network at rest, as the authors choose theirs."""
         self.network.eval()
-        order = self._batches(images.role("main"), random)
-        return torch.stack([self.pair_losses(images.batch(indices), "main", random) for indices in order]).mean(0)
+        order = self._order(images, "main", random)
+        return torch.stack([self.pair_losses(batch, "main", random) for batch in images.batches(order)]).mean(0)
 
-    def _batches(self, indices: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, ...]:
+    def _order(self, images: Images, group: Group, random: torch.Generator) -> tuple[torch.Tensor, ...]:
         """Index tensors of one pass; the last one may be shorter."""
-        if self.config.shuffle:
-            indices = indices[torch.randperm(len(indices), generator=random, device=indices.device)]
-        return indices.split(self.config.batch_pairs // self.config.repeats)
+        size = self.config.batch_pairs // self.config.repeats
+        return images.order(group, size, random if self.config.shuffle else None)
 
     def _set_learning_rate(self, epochs_passed: float) -> None:
         if self.config.lr_schedule == "cosine":
@@ -203,8 +202,8 @@ class IIC(Method):
     @torch.inference_mode()
     def _test_probabilities(self, images: Images) -> torch.Tensor:
         self.network.eval()
-        order = torch.arange(len(images), device=images.pixels.device).split(self.config.evaluation_batch)
-        return torch.cat([self.probabilities(self.views.test(images.batch(indices)), "main") for indices in order], dim=1)
+        order = images.order("all", self.config.evaluation_batch)
+        return torch.cat([self.probabilities(self.views.test(batch), "main") for batch in images.batches(order)], dim=1)
 
     def state_dict(self) -> State:
         """Network, optimiser and position after the last yielded epoch."""

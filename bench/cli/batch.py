@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ...datasets.base import DEFAULT_MEMORY_SHARE
 from ...results.record import Record, RecordError, read_record
 from .. import card
 from ..display import watcher
@@ -29,6 +30,7 @@ class Batch:
         tracking: where records are delivered to.
         force: run again what is complete.
         quiet: print results only.
+        memory_share: of the device's free memory that the images may take; they are streamed if they take more.
         said: folders that the suggested commands must name too: `out`, `data_root`.
     """
 
@@ -41,10 +43,11 @@ class Batch:
         *,
         force: bool = False,
         quiet: bool = False,
+        memory_share: float = DEFAULT_MEMORY_SHARE,
         said: Mapping[str, Path | None] | None = None,
     ) -> None:
         self.trials, self.out, self.device, self.tracking = trials, out, device, tracking
-        self.force, self.quiet, self.said = force, quiet, dict(said or {})
+        self.force, self.quiet, self.memory_share, self.said = force, quiet, memory_share, dict(said or {})
         self.results, self.progress = Console(highlight=False), Console(stderr=True, highlight=False)
         self.records: list[Record] = []
         self.failures: list[tuple[str, str]] = []
@@ -77,7 +80,15 @@ class Batch:
             self._note(f"{trial.heading}: {ended}, not run again (--force would)")
             return done
         with watcher(self.progress, (number, len(self.trials)), self.device, quiet=self.quiet) as observer:
-            return run_trial(trial.spec, trial.data, out=self.out, device=self.device, force=self.force, observer=observer)
+            return run_trial(
+                trial.spec,
+                trial.data,
+                out=self.out,
+                device=self.device,
+                force=self.force,
+                memory_share=self.memory_share,
+                observer=observer,
+            )
 
     def _finished(self, record: Record) -> None:
         """Show it first and deliver it then: loading MLflow takes seconds that nobody should wait for."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ...datasets.catalogue import datasets, load
+from ...datasets.source import Progress, silent
 from ...methods.registry import methods
 from ..config import Resolved, resolve
-from ..spec import TrialSpec, make_spec
+from ..spec import SpecError, TrialSpec, make_spec
 
 if TYPE_CHECKING:
     from ...datasets.base import TrialData
@@ -46,8 +47,12 @@ class Trial:
         return f"{self.spec.method} on {self.spec.dataset}, seed {self.spec.seed}"
 
 
-def plan(asked: Asked) -> list[Trial]:
-    """The trials, data set by data set. Names and settings are checked before any data is read or fetched.
+def plan(asked: Asked, progress: Progress = silent) -> list[Trial]:
+    """The trials, data set by data set. Names, tasks and settings are checked before any data is read or fetched.
+
+    Args:
+        asked: what the command line asks for.
+        progress: told how far a download or preparation has come.
 
     Raises whatever `resolve`, `load` and `make_spec` raise for what cannot be run: nothing has been started then.
     """
@@ -55,16 +60,29 @@ def plan(asked: Asked) -> list[Trial]:
         for name in names:
             registry.card(name)  # raises NotFound
     pairs = [(dataset, method) for dataset in dict.fromkeys(asked.datasets) for method in dict.fromkeys(asked.methods)]
+    for pair in pairs:
+        _check_task(*pair)
     resolved = {pair: _resolve(asked, *pair) for pair in pairs}
-    data = {
-        name: load(name, root=asked.data_root, download=asked.download).under(asked.protocol)
-        for name in dict.fromkeys(asked.datasets)
-    }
+    data = {name: _load(asked, name, progress) for name in dict.fromkeys(asked.datasets)}
     return [
         Trial(make_spec(resolved[dataset, method], data[dataset], seed=seed, time_limit_s=asked.time_limit_s), data[dataset])
         for dataset, method in pairs
         for seed in asked.seeds
     ]
+
+
+def _check_task(dataset: str, method: str) -> None:
+    """Raise `SpecError` for a method that cannot work on this kind of data, before any data is prepared."""
+    needed, task = datasets.card(dataset).get("task", "clustering"), methods.get(method).task
+    if (needed == "segmentation") != (task == "segmentation"):
+        raise SpecError(f"{method} is a method for {task}, {dataset} is a data set for {needed}. See 'bench list'.")
+
+
+def _load(asked: Asked, name: str, progress: Progress) -> TrialData:
+    def told(what: str, done: int, total: int) -> None:
+        progress(f"{name}: {what}", done, total)
+
+    return load(name, root=asked.data_root, download=asked.download, progress=told).under(asked.protocol)
 
 
 def _resolve(asked: Asked, dataset: str, method: str) -> Resolved:

@@ -38,7 +38,11 @@ def run(
     dataset: Annotated[
         list[str],
         typer.Option(
-            "--dataset", "-d", help="Data set; may be repeated.", autocompletion=complete_datasets, rich_help_panel="What"
+            "--dataset",
+            "-d",
+            help="Data set, folder:PATH or npz:PATH; may be repeated.",
+            autocompletion=complete_datasets,
+            rich_help_panel="What",
         ),
     ],
     seeds: Annotated[
@@ -75,6 +79,15 @@ def run(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Where")] = "auto",
     out: Out = None,
     data_root: DataRoot = None,
+    memory_share: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            rich_help_panel="Where",
+            help="Share of the device's free memory that images may take; what does not fit is streamed from disk.",
+        ),
+    ] = 0.5,
     download: Annotated[
         bool, typer.Option("--download", help="Fetch data sets that are not here.", rich_help_panel="Where")
     ] = False,
@@ -107,30 +120,33 @@ def run(
     from ..terminal import waiting
 
     chosen_seeds, time_limit_s = parse_seeds(seeds), parse_duration(time_limit)
-    with waiting(Console(stderr=True), "loading torch and the data", silent=quiet):
+    progress = Console(stderr=True, highlight=False)
+    with waiting(progress, "loading torch", silent=quiet):
+        from ..data_progress import DataProgress
         from ..devices import keep_freed_memory, resolve_device, set_threads
         from .batch import Batch
         from .plan import Asked, plan
         from .tracking import Tracking
-
-        asked = Asked(
-            methods=method,
-            datasets=dataset,
-            seeds=chosen_seeds,
-            preset=preset,
-            settings=set_ or (),
-            config_file=config,
-            epochs=epochs,
-            clusters=clusters,
-            time_limit_s=time_limit_s,
-            protocol=protocol.value,
-            data_root=data_root,
-            download=download,
-        )
-        where, folder = resolve_device(device), output_folder(out)
-        set_threads()
-        keep_freed_memory()
-        tracking = Tracking(mlflow, folder, quiet=quiet)
-        said = {"out": out, "data_root": data_root}
-        batch = Batch(plan(asked), folder, where, tracking, force=force, quiet=quiet, said=said)
+    asked = Asked(
+        methods=method,
+        datasets=dataset,
+        seeds=chosen_seeds,
+        preset=preset,
+        settings=set_ or (),
+        config_file=config,
+        epochs=epochs,
+        clusters=clusters,
+        time_limit_s=time_limit_s,
+        protocol=protocol.value,
+        data_root=data_root,
+        download=download,
+    )
+    where, folder = resolve_device(device), output_folder(out)
+    set_threads()
+    keep_freed_memory()
+    tracking = Tracking(mlflow, folder, quiet=quiet)
+    said = {"out": out, "data_root": data_root}
+    with DataProgress(progress, quiet=quiet) as shown:
+        trials = plan(asked, shown)
+    batch = Batch(trials, folder, where, tracking, force=force, quiet=quiet, memory_share=memory_share, said=said)
     raise typer.Exit(batch.run(svg))

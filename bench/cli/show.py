@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from ...results.published import Published
 
 _TEXTS = ("idea", "needs", "cost", "traps", "notes")
-_FACTS = ("task", "images", "splits", "shape", "classes", "protocols", "size_mb", "source", "licence", "citation", "here")
-_NAMES = {"size_mb": "size"}
+_FACTS = (
+    *("task", "images", "splits", "shape", "window", "classes", "store", "size_mb", "prepared_mb", "source", "licence"),
+    *("citation", "here"),
+)
+_NAMES = {"size_mb": "download", "prepared_mb": "prepared", "store": "arrays of", "window": "scored window"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,6 +37,7 @@ def show(
     from rich.console import Console, Group
 
     from ...datasets.catalogue import datasets
+    from ...datasets.names import parse
     from ...datasets.registry import not_found
     from ...methods.registry import methods
     from ..suites import suites
@@ -41,7 +45,7 @@ def show(
 
     if name in methods.names():
         parts = _of_method(name)
-    elif name in datasets.names():
+    elif parse(name).base in datasets.names():
         parts = _of_dataset(name, data_root)
     elif name in suites():
         parts = _of_suite(name)
@@ -79,17 +83,60 @@ def _of_preset(content: Mapping[str, Any]) -> Iterable[RenderableType]:
 
 
 def _of_dataset(name: str, data_root: Path | None) -> Iterable[RenderableType]:
-    from ...datasets.catalogue import datasets, present
+    from ...datasets.catalogue import datasets
+    from ...datasets.places import state
 
     card = datasets.card(name)
-    where = present(name, data_root)
+    found = state(name, card, data_root)
     missing = "not found; --download fetches it" if card.get("download") else "not found"
+    originals = f"{found.where} (not prepared yet, which the first run does)"
     yield from _heading(name, card)
-    yield _facts({**card, "here": where or missing})
+    yield _facts({**card, "here": {"absent": missing, "originals": originals}.get(found.kind, found.where)})
+    if "splits" in card:
+        yield from _titled("Protocols (--protocol NAME)", *_of_protocols(card))
+    if found.kind == "prepared" and found.where:
+        yield from _of_prepared(found.where)
     yield from _texts(card)
     yield from _published(dataset=name)
-    download = "" if where else " --download"
-    yield from _commands(f"bench run --method iic --dataset {name}{download}", f"bench leaderboard --dataset {name}")
+    download = " --download" if found.kind == "absent" and card.get("download") else ""
+    if card.get("task") == "clustering":
+        yield from _commands(
+            f"bench run --method {_example_method(name)} --dataset {name}{download}", f"bench leaderboard --dataset {name}"
+        )
+    else:
+        yield from _commands(f"bench data prepare {name}{download}")
+
+
+def _example_method(dataset: str) -> str:
+    """IIC where its short preset has settings for the data set, else what takes any images."""
+    from ...methods.registry import methods
+
+    return "iic" if dataset in methods.card("iic")["presets"]["short"]["datasets"] else "kmeans"
+
+
+def _of_protocols(card: Mapping[str, Any]) -> Iterable[RenderableType]:
+    from ...datasets.protocols import schemes
+
+    for name, scheme in schemes(card, tuple(card["splits"])).items():
+        roles = {"main": scheme.main, "auxiliary": scheme.auxiliary, "mapping": scheme.mapping, "scored": scheme.scored}
+        told = "; ".join(f"{role}: {' + '.join(splits)}" for role, splits in roles.items())
+        yield _item(f"{name}: {scheme.summary or told}{f' ({told})' if scheme.summary else ''}")
+
+
+def _of_prepared(folder: str) -> Iterable[RenderableType]:
+    """The splits of this copy with their checksums, and the notes that every result on it carries."""
+    from pathlib import Path
+
+    from ...datasets.preparation.manifest import read_manifest
+
+    manifest = read_manifest(Path(folder))
+    rows = [
+        (split, f"{about.count:,}", "yes" if about.verified else "not confirmed", about.images_sha256[:16])
+        for split, about in manifest.splits.items()
+    ]
+    yield from _titled("This copy", _table(("split", "images", "original pixels", "SHA-256 of the pixels"), rows))
+    for note in manifest.notes:
+        yield _item(note)
 
 
 def _of_suite(name: str) -> Iterable[RenderableType]:
@@ -150,9 +197,9 @@ def _fact(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_fact('', each)}" for name, each in value.items())
     if isinstance(value, (list, tuple)):
-        return (" x " if key == "shape" else ", ").join(map(str, value))
-    if key == "size_mb":
-        return f"{value:g} MB"
+        return (" x " if key in ("shape", "window") else ", ").join(map(str, value))
+    if key in ("size_mb", "prepared_mb"):
+        return f"{value:,g} MB"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +15,8 @@ from ..base import MethodError
 from .networks import BatchStatistics, ResNetTrunk, TrunkName, VGGTrunk, build_trunk
 from .randomness import seeded
 from .views import CentralView, TestViewSettings
+
+PIXELS_BATCH = 4096  # images that are copied at a time
 
 
 class NetworkSettings(BaseModel):
@@ -34,7 +37,12 @@ class NetworkSettings(BaseModel):
 
 def pixel_features(images: Images) -> np.ndarray:
     """Pixels in [0, 1], flattened: float32 (N, C * H * W)."""
-    return images.pixels.flatten(1).cpu().numpy().astype(np.float32) / 255
+    features = np.empty((len(images), math.prod(images.shape)), np.float32)
+    filled = 0
+    for batch in images.batches(images.order("all", PIXELS_BATCH)):
+        features[filled : filled + len(batch)] = batch.flatten(1).cpu().numpy()
+        filled += len(batch)
+    return np.divide(features, 255, out=features)
 
 
 class NetworkFeatures:
@@ -64,8 +72,8 @@ class NetworkFeatures:
     @torch.inference_mode()
     def of(self, images: Images) -> torch.Tensor:
         """Features of `images`: float32 (N, D), on the device."""
-        order = torch.arange(len(images), device=images.pixels.device).split(self.settings.batch)
-        return torch.cat([self.trunk(self.views.test(images.batch(indices))) for indices in order])
+        order = images.order("all", self.settings.batch)
+        return torch.cat([self.trunk(self.views.test(batch)) for batch in images.batches(order)])
 
 
 def _load_trunk(trunk: VGGTrunk | ResNetTrunk, path: Path) -> None:

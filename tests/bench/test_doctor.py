@@ -31,7 +31,7 @@ def test_a_working_machine_has_nothing_that_fails(tmp_path: Path) -> None:
     assert checks["torch"].found == torch.__version__.partition("+")[0]
     assert "product and convolution right" in checks["cpu"].found
     assert checks["faiss"].found.endswith("neighbours right")
-    assert checks["data digits"].status == "ok"
+    assert checks["data ready"] == doctor.Check("data ready", "ok", "digits")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -40,9 +40,10 @@ def test_what_is_not_ok_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "faiss", None)
     monkeypatch.setitem(sys.modules, "ray", None)
     checks = found(tmp_path)
-    assert {name for name, check in checks.items() if check.status == "warn"} >= {"faiss", "ray", "data mnist"}
+    assert {name for name, check in checks.items() if check.status == "warn"} >= {"faiss", "ray", "data not here"}
     assert all(check.advice for check in checks.values() if check.status != "ok")
-    assert "--download" in checks["data mnist"].advice
+    assert "mnist" in checks["data not here"].found.split(", ")
+    assert "--download" in checks["data not here"].advice
 
 
 @pytest.mark.usefixtures("no_mlflow")
@@ -91,7 +92,17 @@ def test_a_data_root_that_is_no_folder_is_a_failure(bench: Bench) -> None:
 @pytest.mark.data
 @pytest.mark.usefixtures("no_mlflow")
 def test_data_that_is_here_is_found_with_its_place(tmp_path: Path, shared_data: Path) -> None:
-    assert found(tmp_path, shared_data)["data mnist"] == doctor.Check("data mnist", "ok", str(shared_data))
+    assert found(tmp_path, shared_data)["data here"].found.startswith("mnist: not prepared yet")
+
+
+def test_damaged_arrays_are_found(tmp_path: Path) -> None:
+    from clusterbench.datasets.preparation.prepare import prepare
+
+    folder = prepare("usps@sample", root=tmp_path)
+    assert "data damaged" not in found(tmp_path, tmp_path)
+    (folder / "images.npy").write_bytes(b"")
+    damage = found(tmp_path, tmp_path)["data damaged"]
+    assert damage.status == "warn" and "bench data prepare usps@sample --force" in damage.found
 
 
 @pytest.mark.usefixtures("no_mlflow")

@@ -18,7 +18,8 @@ from trial_fakes import Drift, drift_spec, registered
 from clusterbench.bench.config import resolve
 from clusterbench.bench.spec import make_spec
 from clusterbench.bench.trial import Observer, run_trial
-from clusterbench.datasets.base import Dataset, Split, TrialData
+from clusterbench.datasets.base import TrialData
+from clusterbench.datasets.splits import Dataset, Split
 from clusterbench.methods.registry import methods
 
 NAMES = [name for name in methods.names() if methods.card(name).get("task") == "clustering"]

@@ -45,6 +45,7 @@ def test_it_says_what_ran_where_on_which_data(data: TrialData, monkeypatch: pyte
         "shape": [1, 4, 4],
         "n_classes": 3,
         "class_names": ["a", "b", "c"],
+        "roles": {role: ["all"] for role in ("trunk", "main", "auxiliary", "mapping", "scored")},
     }
     json.dumps(about)
 

@@ -9,7 +9,8 @@ import pytest
 
 from clusterbench.bench.config import Resolved
 from clusterbench.bench.spec import SpecError, TrialSpec, canonical_json, make_spec
-from clusterbench.datasets.base import Dataset, Split, TrialData
+from clusterbench.datasets.base import TrialData
+from clusterbench.datasets.splits import Dataset, Split
 
 FIELDS: dict[str, Any] = {
     "method": "iic",

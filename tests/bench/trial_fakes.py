@@ -22,7 +22,8 @@ import torch
 
 from clusterbench.bench import checkpoint, trial
 from clusterbench.bench.spec import TrialSpec
-from clusterbench.datasets.base import Dataset, Images, Split, TrialData
+from clusterbench.datasets.base import Images, TrialData
+from clusterbench.datasets.splits import Dataset, Split
 from clusterbench.methods.base import Diverged, Epoch, Method, MethodConfig, State
 from clusterbench.methods.registry import methods
 from clusterbench.results.record import Record

@@ -46,14 +46,16 @@ def after_one_epoch(**settings: object) -> IIC:
 )
 def test_a_pass_has_the_published_number_of_steps(images: int, pairs: int, repeats: int, steps: int) -> None:
     method = IIC(10, batch_pairs=pairs, repeats=repeats, shuffle=False)
-    order = method._batches(torch.arange(images), generator("cpu", 0))
+    pixels = Images(torch.empty(images, 1, 1, 1, dtype=torch.uint8))
+    order = method._order(pixels, "main", generator("cpu", 0))
     assert len(order) == steps
     assert torch.equal(torch.cat(order), torch.arange(images))
 
 
 def test_shuffled_passes_visit_every_image_once_in_a_new_order() -> None:
     method = IIC(10)
-    first, second = (torch.cat(method._batches(torch.arange(1000), generator("cpu", 0, epoch))) for epoch in (1, 2))
+    pixels = Images(torch.empty(1000, 1, 1, 1, dtype=torch.uint8))
+    first, second = (torch.cat(method._order(pixels, "main", generator("cpu", 0, epoch))) for epoch in (1, 2))
     assert not torch.equal(first, second)
     assert torch.equal(first.sort().values, torch.arange(1000))
 
