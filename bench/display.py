@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..results.grid import duration, percent
-from .trial import Observer
+from .observer import Observer
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

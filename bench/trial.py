@@ -24,34 +24,18 @@ from . import config, provenance
 from .checkpoint import Checkpoint, Checkpoints, save_weights
 from .checks import check_fit, checked_losses, checked_predictions
 from .lock import exclusive
+from .observer import Observer
 from .randomness import random_state, restore_random_state, seed_all
 from .selection import Tracker
 from .spec import TrialSpec
+from .trial_folder import INTERRUPTED, OUT_OF_TIME, find_folder, finished_record
 
-OUT_OF_TIME = "time limit"
-INTERRUPTED = "interrupted"
 WRITTEN = ("record.json", "epochs.jsonl", "labels.npz", "config.yaml", "model.safetensors")
 log = logging.getLogger(__name__)
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a trial. The message says how far it came and how to go on."""
-
-
-class Observer:
-    """Told how a trial goes. Every call does nothing by default; none is made for a trial that was finished before."""
-
-    def on_start(self, spec: TrialSpec, folder: Path, planned_epochs: int, resumed_from: int) -> None:
-        """Training begins, after the epoch `resumed_from` (0: from the start)."""
-
-    def on_step(self, done: int, total: int, images: int) -> None:
-        """`done` of `total` steps of the running epoch are over, with `images` images."""
-
-    def on_epoch(self, row: dict[str, Any]) -> None:
-        """An epoch is over and scored: its row of epochs.jsonl."""
-
-    def on_finish(self, record: Record) -> None:
-        """The trial is over (complete or out of time) and its record written."""
 
 
 @dataclass
@@ -97,70 +81,86 @@ def run_trial(
         RecordError: another process runs this trial, or the disk refuses.
         Interrupted: Ctrl-C.
     """
-    check_fit(spec, data)
-    folder = find_folder(spec, Path(out))
-    record = None if force else finished_record(folder)
-    if record is not None:
-        return record
-    with exclusive(folder):
-        record = None if force else finished_record(folder)  # somebody else may have finished it since
-        return record or _Run(spec, data, folder, device, memory_share, observer or Observer()).to_the_end(afresh=force)
+    run = TrialRun(spec, data, out=out, device=device, force=force, memory_share=memory_share, observer=observer)
+    for _ in run.epochs():
+        pass
+    return run.finished
 
 
-def find_folder(spec: TrialSpec, out: Path) -> Path:
-    """The record folder of a trial under `out`: where it lies under the name of any preset, else where it belongs."""
-    own = out / spec.folder_name()
-    if own.exists():
-        return own
-    same = (path for path in sorted(out.glob(f"*-{spec.identity()}")) if (path / "record.json").is_file())
-    return next(same, own)
+class TrialRun:
+    """One process's work on one trial, epoch by epoch, for a scheduler that wants to be asked in between.
 
+    Takes what `run_trial` takes, and raises what it raises while `epochs` is iterated.
 
-def finished_record(folder: Path) -> Record | None:
-    """The record in `folder` if nothing is left to do for it: complete, or its time limit used up.
-
-    Checkpoints that a process killed in its very last moment left behind are deleted. Raises `RecordError` if there is a
-    record that cannot be read.
+    Attributes:
+        record: the trial's record, once `epochs` is exhausted.
     """
-    if not (folder / "record.json").exists():
-        return None
-    record = read_record(folder)
-    if not (record.is_complete or record.stop_reason == OUT_OF_TIME):
-        return None
-    Checkpoints(folder, record.id).remove()
-    return record
-
-
-class _Run:
-    """One process's work on one trial, under the lock of its folder."""
 
     def __init__(
-        self, spec: TrialSpec, data: TrialData, folder: Path, device: str, memory_share: float, observer: Observer
+        self,
+        spec: TrialSpec,
+        data: TrialData,
+        *,
+        out: Path | str,
+        device: str,
+        force: bool = False,
+        memory_share: float = DEFAULT_MEMORY_SHARE,
+        observer: Observer | None = None,
     ) -> None:
-        self.spec, self.data, self.folder, self.device, self.observer = spec, data, folder, device, observer
+        check_fit(spec, data)
+        self.spec, self.data, self.device, self.force = spec, data, device, force
+        self.observer = observer or Observer()
         self.memory_share, self.labels = memory_share, np.asarray(data.labels)
-        self.id = spec.identity()
-        self.writer = RecordWriter(folder)
-        self.checkpoints = Checkpoints(folder, self.id)
+        self.id, self.folder = spec.identity(), find_folder(spec, Path(out))
+        self.writer = RecordWriter(self.folder)
+        self.checkpoints = Checkpoints(self.folder, self.id)
         self.tracker, self.cost = Tracker(), Cost()
         self.epochs_done = self.epochs_saved = 0
         self.began, self.seconds_before = time.monotonic(), 0.0
+        self.stop_reason: str | None = None
+        self.record: Record | None = None
 
-    def to_the_end(self, afresh: bool) -> Record:
-        """The whole of it."""
+    @property
+    def finished(self) -> Record:
+        """The record. Raises `RecordError` before `epochs` is exhausted."""
+        if self.record is None:
+            raise RecordError(f"{self.folder} is not finished yet.")
+        return self.record
+
+    def stop(self, reason: str) -> None:
+        """End it after the epoch that was yielded last: the next step writes a record with this `stop_reason`."""
+        self.stop_reason = reason
+
+    def epochs(self) -> Iterator[dict[str, Any]]:
+        """Train, score, record and save; the row of epochs.jsonl of each epoch. None for a trial that was finished before."""
+        self.record = self._finished_before()
+        if self.record is not None:
+            return
+        with exclusive(self.folder):
+            self.record = self._finished_before()  # somebody else may have finished it since
+            if self.record is None:
+                yield from self._to_the_end()
+
+    def _finished_before(self) -> Record | None:
+        return None if self.force else finished_record(self.folder)
+
+    def _to_the_end(self) -> Iterator[dict[str, Any]]:
         try:
-            saved = self._open(afresh)
+            saved = self._open(self.force)
             method = self._build(saved)
-            stop_reason = self._train(method)
-            record = self._finish(method, stop_reason)
+            yield from self._train(method)
+            record = self._finish(method, self.stop_reason)
+        except GeneratorExit:  # nobody asks for the next epoch any more
+            self._note_interruption()
+            raise
         except KeyboardInterrupt:
             raise self._interrupted() from None
         except Exception as error:
             self._fail(error)
             raise
         self.checkpoints.remove()
+        self.record = record
         self.observer.on_finish(record)
-        return record
 
     def _open(self, afresh: bool) -> Checkpoint | None:
         """Put the folder in order and write the first record; the checkpoint to go on from, if any."""
@@ -213,21 +213,24 @@ class _Run:
         self.observer.on_start(self.spec, self.folder, method.planned_epochs, self.epochs_done)
         return method
 
-    def _train(self, method: Method) -> str | None:
-        """Train, score and save epoch by epoch; why it ended early, if it did."""
+    def _train(self, method: Method) -> Iterator[dict[str, Any]]:
+        """Train, score and save epoch by epoch, until the method has no more or it is told to stop."""
         train = self.data.train.to(self.device, self.memory_share)
         score = train if self.data.score is self.data.train else self.data.score.to(self.device, self.memory_share)
         for epoch, seconds in self._timed(method.train(train)):
             row = self._judge(epoch, seconds, method, score)
             self.writer.append_epoch(row)
             self.observer.on_epoch(row)
-            if epoch.number >= method.planned_epochs:
-                continue  # nothing is left to go on with, unless the method has more to say
-            if self._time_is_up(seconds):
-                return OUT_OF_TIME
-            if self.checkpoints.due():
+            is_last = epoch.number >= method.planned_epochs  # nothing is left to go on with, unless the method has more to say
+            if not is_last and self._time_is_up(seconds):
+                self.stop_reason = OUT_OF_TIME
+            elif not is_last and self.checkpoints.due():
                 self._save(method)
-        return None
+            yield row
+            if is_last:
+                self.stop_reason = None
+            elif self.stop_reason is not None:
+                return
 
     def _timed(self, epochs: Iterator[Epoch]) -> Iterator[tuple[Epoch, float]]:
         """Each epoch with the seconds that the method spent on it."""
@@ -308,11 +311,14 @@ class _Run:
     def _interrupted(self) -> Interrupted:
         reached = f"after epoch {self.epochs_done}" if self.epochs_done else "before the end of the first epoch"
         onward = f"goes on after epoch {self.epochs_saved}" if self.epochs_saved else "begins again"
+        self._note_interruption()
+        return Interrupted(f"Interrupted {reached}. The same command {onward} ({self.folder}).")
+
+    def _note_interruption(self) -> None:
         try:
             self.writer.finish(stop_reason=INTERRUPTED, epochs_done=self.epochs_done, cost=self._cost())
         except RecordError as error:  # before the first record was written, or the disk refuses
             log.warning("The interruption cannot be noted: %s", error)
-        return Interrupted(f"Interrupted {reached}. The same command {onward} ({self.folder}).")
 
     def _fail(self, error: Exception) -> None:
         """Note the error in the record. The last checkpoint is of a healthy epoch and stays, except after `Diverged`."""

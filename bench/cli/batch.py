@@ -12,7 +12,8 @@ from ...results.record import Record, RecordError, read_record
 from .. import card
 from ..display import watcher
 from ..terminal import waiting
-from ..trial import find_folder, finished_record, run_trial
+from ..trial import run_trial
+from ..trial_folder import find_folder, finished_record
 from .errors import one_line, say
 from .plan import Trial
 from .tracking import Tracking

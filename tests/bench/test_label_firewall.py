@@ -16,8 +16,9 @@ import torch
 from trial_fakes import Drift, drift_spec, registered
 
 from clusterbench.bench.config import resolve
+from clusterbench.bench.observer import Observer
 from clusterbench.bench.spec import make_spec
-from clusterbench.bench.trial import Observer, run_trial
+from clusterbench.bench.trial import run_trial
 from clusterbench.datasets.base import TrialData
 from clusterbench.datasets.splits import Dataset, Split
 from clusterbench.methods.registry import methods

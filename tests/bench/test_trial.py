@@ -16,7 +16,7 @@ from trial_fakes import HEADS, Drift, drift_spec, outcome, run, tiny_data
 
 from clusterbench.bench import trial
 from clusterbench.bench.config import read_config
-from clusterbench.bench.trial import Observer
+from clusterbench.bench.observer import Observer
 from clusterbench.datasets.base import DataError, Images, TrialData
 from clusterbench.methods.base import Epoch, MethodError
 from clusterbench.results.record import Record, RecordError, find_records, read_record

@@ -15,7 +15,8 @@ import trial_fakes
 from trial_fakes import Drift, drift_spec, outcome, run, tiny_data
 
 from clusterbench.bench import checkpoint, trial
-from clusterbench.bench.trial import Interrupted, Observer
+from clusterbench.bench.observer import Observer
+from clusterbench.bench.trial import Interrupted
 from clusterbench.datasets.base import Images, TrialData
 from clusterbench.methods.base import Diverged, Epoch, MethodError
 from clusterbench.results.record import Record, RecordError, read_record
@@ -164,7 +165,7 @@ def test_a_loss_that_is_not_finite_counts_as_diverged(
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The trial's clock shows what `Drift` adds to it: `pause` seconds an epoch."""
     monkeypatch.setattr(Drift, "clock", [0.0])
-    monkeypatch.setattr(trial._Run, "_clock", lambda self: Drift.clock[0])
+    monkeypatch.setattr(trial.TrialRun, "_clock", lambda self: Drift.clock[0])
 
 
 @pytest.mark.usefixtures("clock")

@@ -1,0 +1,37 @@
+"""The folder of a trial's record: where it is, and whether anything is left to do for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..results.record import Record, read_record
+from .checkpoint import Checkpoints
+from .spec import TrialSpec
+
+OUT_OF_TIME = "time limit"
+INTERRUPTED = "interrupted"
+PRUNED = "pruned"  # a scheduler gave it up for others
+
+
+def find_folder(spec: TrialSpec, out: Path) -> Path:
+    """The record folder of a trial under `out`: where it lies under the name of any preset, else where it belongs."""
+    own = out / spec.folder_name()
+    if own.exists():
+        return own
+    same = (path for path in sorted(out.glob(f"*-{spec.identity()}")) if (path / "record.json").is_file())
+    return next(same, own)
+
+
+def finished_record(folder: Path) -> Record | None:
+    """The record in `folder` if nothing is left to do for it: complete, or its time limit used up.
+
+    Checkpoints that a process killed in its very last moment left behind are deleted. Raises `RecordError` if there is a
+    record that cannot be read.
+    """
+    if not (folder / "record.json").exists():
+        return None
+    record = read_record(folder)
+    if not (record.is_complete or record.stop_reason == OUT_OF_TIME):
+        return None
+    Checkpoints(folder, record.id).remove()
+    return record
