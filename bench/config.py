@@ -112,7 +112,7 @@ def read_config(path: Path | str, method_name: str) -> Settings:
     Raises `SpecError` if it is missing, not YAML, not a mapping, or the record of another method.
     """
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_Loader)
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=SettingsLoader)
     except FileNotFoundError:
         raise SpecError(f"There is no config file {path}.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -146,7 +146,7 @@ def parse_setting(text: str) -> Settings:
     if not equals or not all(parts):
         raise SpecError(f"--set takes key=value, got {text!r}. For example: --set lr=0.001")
     try:
-        setting = yaml.load(value, Loader=_Loader)
+        setting = yaml.load(value, Loader=SettingsLoader)
     except yaml.YAMLError:
         raise SpecError(f"--set {key.strip()}: {value!r} is not YAML. Put a text with special signs in quotes.") from None
     for part in reversed(parts):
@@ -213,10 +213,10 @@ def _no_settings_for(method: str, dataset: str, preset: str, presets: Mapping[st
     return f"The preset {preset!r} of {method} has settings for {known}, not for {dataset}. {instead}"
 
 
-class _Loader(yaml.SafeLoader):
+class SettingsLoader(yaml.SafeLoader):
     """YAML in which 1e-3 is a number, as people write it; YAML 1.1 asks for 1.0e-3."""
 
 
-_Loader.add_implicit_resolver(
+SettingsLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+0123456789.")
 )

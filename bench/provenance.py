@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import torch
 
 from ..datasets.base import TrialData
 from .devices import available_cores
+from .redaction import without_passwords
 
 PACKAGE = __name__.partition(".")[0]
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pydantic", "safetensors", "faiss-cpu", "ray", "mlflow")
@@ -72,7 +72,7 @@ def describe_data(data: TrialData) -> dict[str, Any]:
 def command_line(arguments: list[str]) -> str:
     """The command as a shell would take it: the program without its folder, no password of a URL."""
     program, *rest = arguments or [""]
-    return re.sub(r"://[^/@\s]+@", "://***@", shlex.join([Path(program).name, *rest]))
+    return without_passwords(shlex.join([Path(program).name, *rest]))
 
 
 @cache  # the code that runs is the code as it was when the process began

@@ -5,53 +5,71 @@ Only the process that drives the trials feeds, so workers never fight over one d
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import os
-import re
-import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from datetime import datetime
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from .record import Record
+from . import mlflow_content as content
+from .mlflow_link import (
+    TrackingError,
+    artifact_location,
+    connect,
+    default_uri,
+    explained,
+    masked,
+    persistently,
+    quietly,
+    sqlite_file,
+)
+from .record import Record, RecordError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Run
 
+    from .mlflow_live import LiveRun
+
+__all__ = ["EXPERIMENT", "Fed", "Store", "TrackingError", "default_uri", "feed", "masked"]
+
 EXPERIMENT = "clusterbench"
-ARTIFACTS = ("record.json", "config.yaml", "labels.npz")
-HASHED = (*ARTIFACTS, "epochs.jsonl")
-# MLflow refuses more in one request, and longer texts.
-METRICS_A_BATCH, PARAMS_A_BATCH, LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 1000, 100, 250, 6000, 5000
+# MLflow refuses more in one request.
+ITEMS_A_BATCH, PARAMS_A_BATCH, RUNS_A_PAGE = 1000, 100, 1000
+WORTH_AN_INDEX = 20
+"""From so many records on, reading all runs of the experiment once is cheaper than asking for those of each record."""
 STATUS = {"running": "RUNNING", "complete": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
-# MLflow's own patience is four minutes with a server that is down; the record is on disk, so there is no need to wait.
-QUIET_AND_QUICK = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 
 
-class TrackingError(Exception):
-    """The tracking store did not take a record. One line: which store, why, and that the record is safe."""
+@dataclass(frozen=True)
+class Fed:
+    """Where a record is in MLflow; `is_new` is False if it was there already, unchanged."""
+
+    run_id: str
+    is_new: bool
 
 
-def default_uri(out: Path | str) -> str:
-    """The SQLite store beside the records in `out`; artefacts go to `mlflow-artifacts` next to it."""
-    return f"sqlite:///{Path(out).resolve() / 'mlflow.db'}"
+@dataclass(frozen=True)
+class _Known:
+    """A run that a record folder was fed to; `content` is None for one that was never finished."""
+
+    run_id: str
+    record: tuple[str, str]
+    content: str | None
+    ended: int
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Of two whole runs of one record folder the later one stays, the same one whoever looks at them."""
+        return (-self.ended, self.run_id)
 
 
 def feed(record: Record, uri: str, experiment: str = EXPERIMENT) -> str:
-    """Put one record into an MLflow store: parameters, metrics by epoch and by selection, tags and files.
+    """Put one record into an MLflow store: parameters, metrics by epoch and by selection, tags, files and the model.
 
     Feeding the same record again changes nothing. A record that has changed since replaces its run, once the new one is
     complete, so nothing is ever doubled and a store that fails half-way loses nothing.
@@ -67,214 +85,199 @@ def feed(record: Record, uri: str, experiment: str = EXPERIMENT) -> str:
     Raises:
         TrackingError: the store cannot be reached or refuses, or MLflow is not installed.
     """
-    with _quietly(), _explained(record, uri):
-        from mlflow import MlflowClient
+    return Store(uri, experiment).feed(record).run_id
 
-        client = MlflowClient(uri)
-        experiment_id = _experiment(client, uri, experiment)
-        content = _content_hash(record)
-        earlier = _runs_of(client, experiment_id, record)
-        for run in earlier:
-            if run.data.tags.get("clusterbench.content") == content:
-                return run.info.run_id
-        run_id = _write(client, experiment_id, record, content)
-        for run in earlier:
-            client.delete_run(run.info.run_id)
+
+class Store:
+    """One experiment of a tracking store, connected when it is first used.
+
+    Any number of processes may feed one store: whoever finds a record's run doubled when it has written its own deletes
+    one, and all choose the same.
+
+    Args:
+        uri: MLflow tracking URI.
+        experiment: name of the experiment; made if missing.
+    """
+
+    def __init__(self, uri: str, experiment: str = EXPERIMENT) -> None:
+        self.uri, self.experiment = uri, experiment
+        self._index: dict[tuple[str, str], list[_Known]] | None = None
+
+    @cached_property
+    def client(self) -> MlflowClient:
+        return connect(self.uri)
+
+    @cached_property
+    def experiment_id(self) -> str:
+        from mlflow.exceptions import MlflowException
+
+        known = self.client.get_experiment_by_name(self.experiment)
+        if known is None:
+            path = sqlite_file(self.uri)
+            try:
+                return self.client.create_experiment(self.experiment, artifact_location(path) if path else None)
+            except MlflowException:
+                known = self.client.get_experiment_by_name(self.experiment)  # another process may have made it in between
+                if known is None:
+                    raise
+        if known.lifecycle_stage == "deleted":
+            where = f"{self.experiment!r} at {masked(self.uri)}"
+            raise TrackingError(f"The MLflow experiment {where} is deleted. Restore it or name another one.")
+        return known.experiment_id
+
+    def feed(self, record: Record, *, parent: str | None = None, live: LiveRun | None = None) -> Fed:
+        """See the function `feed`.
+
+        Args:
+            record: as read from its folder.
+            parent: id of the run that a new run is nested in.
+            live: the run that was shown while the trial ran. It becomes the record's run if it told the same, else a
+                new one takes its place.
+
+        Raises:
+            TrackingError: the store cannot be reached or refuses, or MLflow is not installed.
+            RecordError: a file of the record is damaged.
+        """
+        with quietly(), explained(self.uri, record.folder):
+            return persistently(lambda: self._feed(record, parent, live))
+
+    def feed_all(
+        self, records: Sequence[Record], parent: Callable[[Record], str | None] = lambda record: None
+    ) -> Iterator[tuple[Record, Fed | Exception]]:
+        """Feed many records, each paired with where it is now or with why it was refused (see `feed`).
+
+        The iteration must come to its end: what other processes fed meanwhile is looked for there.
+        """
+        with quietly(), explained(self.uri):
+            self._index = self._all_runs() if len(records) >= WORTH_AN_INDEX else None
+        fresh: list[Record] = []
+        for record in records:
+            try:
+                fed = self.feed(record, parent=parent(record))
+            except (TrackingError, RecordError) as error:
+                yield record, error
+                continue
+            fresh += [record] if fed.is_new else []
+            yield record, fed
+        if self._index is not None and fresh:
+            with quietly(), explained(self.uri):
+                persistently(lambda: self._settle_all(fresh))
+        self._index = None
+
+    def runs_of(self, record_id: str, folder_name: str) -> list[_Known]:
+        """Runs that this record folder was fed to before: one trial may stand in two folders, under two preset names."""
+        found = self.client.search_runs([self.experiment_id], f"tags.`{content.ID}` = '{record_id}'")
+        return [run for run in map(_known, found) if run.record == (record_id, folder_name)]
+
+    def _feed(self, record: Record, parent: str | None, live: LiveRun | None) -> Fed:
+        key, mark = (record.id, record.folder.name), content.content_hash(record)
+        before = self.runs_of(*key) if self._index is None else self._index.get(key, [])
+        whole = sorted((run for run in before if run.content == mark), key=lambda run: run.rank)
+        if whole:
+            self._delete(run for run in before if run is not whole[0])
+            return Fed(whole[0].run_id, is_new=False)
+        if live is not None and all(run.run_id != live.run_id for run in before):
+            live = None  # somebody has deleted it
+        run_id = self._write(record, mark, parent, live)
+        self._delete(run for run in before if run.run_id != run_id)
+        if self._index is None:
+            run_id = self._settle(self.runs_of(*key)) or run_id
+        return Fed(run_id, is_new=True)
+
+    def _settle(self, runs: Iterable[_Known]) -> str | None:
+        """Leave one whole run of these; those that were never finished may be another process's, at work on them."""
+        kept, *others = sorted((run for run in runs if run.content), key=lambda run: run.rank) or [None]
+        self._delete(run for run in others if run)
+        return kept and kept.run_id
+
+    def _settle_all(self, records: Iterable[Record]) -> None:
+        found = self._all_runs()
+        for record in records:
+            self._settle(found.get((record.id, record.folder.name), ()))
+
+    def _all_runs(self) -> dict[tuple[str, str], list[_Known]]:
+        found: dict[tuple[str, str], list[_Known]] = {}
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], max_results=RUNS_A_PAGE, page_token=token)
+            for run in map(_known, page):
+                found.setdefault(run.record, []).append(run)
+            token = page.token
+            if not token:
+                return found
+
+    def _delete(self, runs: Iterable[_Known]) -> None:
+        for run in runs:
+            self.client.delete_run(run.run_id)
+
+    def _write(self, record: Record, mark: str, parent: str | None, live: LiveRun | None) -> str:
+        """The content's mark goes last: a run without it was never finished.
+
+        Files and the end come before the metrics, because MLflow reads all metrics of a run again whenever it changes it.
+        """
+        completes = live is not None and live.tells_of(record)
+        metrics = content.metrics(record, live.epochs if live and completes else ())  # reads, so a damaged record leaves no run
+        tags = content.tags(record) | ({content.PARENT: parent} if parent else {})
+        if live and completes:
+            run_id = live.run_id
+            self.log(run_id, tags=tags)
+            location = self.client.get_run(run_id).info.artifact_uri
+        else:
+            run = self.client.create_run(self.experiment_id, content.milliseconds(record.created), tags, record.folder.name)
+            run_id, location = run.info.run_id, run.info.artifact_uri
+        self._save_files(record, run_id, location)
+        if record.finished:
+            self.client.set_terminated(run_id, STATUS[record.status], content.milliseconds(record.finished))
+        self.log(run_id, metrics, content.params(record.spec), {content.CONTENT: mark})
         return run_id
 
+    def log(
+        self,
+        run_id: str,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Everything in as few requests as MLflow allows. The last of them brings the tags (at most 100)."""
+        from mlflow.entities import Param, RunTag
 
-def _write(client: MlflowClient, experiment_id: str, record: Record, content: str) -> str:
-    from mlflow.entities import Param, RunTag
+        *early_params, last_params = _chunks([Param(*item) for item in (params or {}).items()], PARAMS_A_BATCH)
+        for part in early_params:
+            self.client.log_batch(run_id, params=part)
+        last_tags = [RunTag(*item) for item in (tags or {}).items()]
+        *early_metrics, last_metrics = _chunks(metrics, ITEMS_A_BATCH - len(last_params) - len(last_tags))
+        for part in early_metrics:
+            self.client.log_batch(run_id, metrics=part)
+        self.client.log_batch(run_id, metrics=last_metrics, params=last_params, tags=last_tags)
 
-    run = client.create_run(experiment_id, _milliseconds(record.created), {"clusterbench.id": record.id}, record.folder.name)
-    run_id = run.info.run_id
-    for part in _chunks([Param(key, value) for key, value in _params(record).items()], PARAMS_A_BATCH):
-        client.log_batch(run_id, params=part)
-    for part in _chunks([RunTag(key, value) for key, value in _tags(record).items()], PARAMS_A_BATCH):
-        client.log_batch(run_id, tags=part)
-    for part in _chunks(_metrics(record), METRICS_A_BATCH):
-        client.log_batch(run_id, metrics=part)
-    for path in (record.folder / name for name in ARTIFACTS):
-        if path.is_file():
-            client.log_artifact(run_id, str(path))
-    if record.finished:
-        client.set_terminated(run_id, STATUS[record.status], _milliseconds(record.finished))
-    client.set_tag(run_id, "clusterbench.content", content)  # last: a run without it was never finished
-    return run_id
+    def _save_files(self, record: Record, run_id: str, location: str | None) -> None:
+        files = [path for path in (record.folder / name for name in content.ARTIFACTS) if path.is_file()]
+        self._save(run_id, location, files)
+        model = content.model_files(record)
+        if model:
+            with TemporaryDirectory() as folder:
+                about = Path(folder) / "MLmodel"
+                about.write_text(content.mlmodel(record, run_id), encoding="utf-8")
+                self._save(run_id, location, [about, *model], content.MODEL_FOLDER)
 
-
-def _experiment(client: MlflowClient, uri: str, name: str) -> str:
-    from mlflow.exceptions import MlflowException
-
-    known = client.get_experiment_by_name(name)
-    if known is None:
-        try:
-            return client.create_experiment(name, _artifact_location(uri))
-        except MlflowException:
-            known = client.get_experiment_by_name(name)  # another process may have made it in between
-            if known is None:
-                raise
-    if known.lifecycle_stage == "deleted":
-        raise TrackingError(f"The MLflow experiment {name!r} at {_masked(uri)} is deleted. Restore it or name another one.")
-    return known.experiment_id
-
-
-def _artifact_location(uri: str) -> str | None:
-    """Beside an SQLite file; a server decides for itself."""
-    if not uri.startswith("sqlite:///"):
-        return None
-    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlflow-artifacts").as_uri()
+    def _save(self, run_id: str, location: str | None, files: Iterable[Path], folder: str = "") -> None:
+        """Copy files beside an SQLite store; through the client, which asks for the run once more, to any other."""
+        if not (location and location.startswith("file:") and sqlite_file(self.uri)):
+            for path in files:
+                self.client.log_artifact(run_id, str(path), folder or None)
+            return
+        target = Path(url2pathname(urlsplit(location).path)) / folder
+        target.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            shutil.copyfile(path, target / path.name)
 
 
-def _runs_of(client: MlflowClient, experiment_id: str, record: Record) -> list[Run]:
-    """Runs that this record folder was fed to before: one trial may stand in two folders, under two preset names."""
-    found = client.search_runs([experiment_id], f"tags.`clusterbench.id` = '{record.id}'")
-    return [run for run in found if run.info.run_name == record.folder.name]
+def _known(run: Run) -> _Known:
+    tags: dict[str, Any] = run.data.tags
+    record = (tags.get(content.ID, ""), run.info.run_name or "")
+    return _Known(run.info.run_id, record, tags.get(content.CONTENT), run.info.end_time or 0)
 
 
-def _content_hash(record: Record) -> str:
-    digest = hashlib.sha256()
-    for name in HASHED:
-        path = record.folder / name
-        digest.update(f"{name}:{path.stat().st_size if path.is_file() else None};".encode())
-        if path.is_file():
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def _params(record: Record) -> dict[str, str]:
-    spec = {name: value for name, value in record.spec.items() if name != "overrides"}
-    return {_key(name): _text(value)[:LONGEST_PARAM] for name, value in _flat(spec)}
-
-
-def _tags(record: Record) -> dict[str, str]:
-    about, spec = record.provenance, record.spec
-    git = about.get("git") or {}
-    tags = {
-        "clusterbench.status": record.status,
-        "clusterbench.stop_reason": record.stop_reason,
-        "clusterbench.error": record.error and f"{record.error.get('type')}: {record.error.get('message')}",
-        "clusterbench.preset": spec.get("preset"),
-        "clusterbench.overrides": spec.get("overrides") or None,
-        "clusterbench.data_fingerprint": spec.get("data_fingerprint"),
-        "clusterbench.metrics_version": record.metrics_version,
-        "clusterbench.revision": git.get("revision"),
-        "clusterbench.revision_dirty": git.get("dirty"),
-        **{f"clusterbench.{name}": about.get(name) for name in ("device", "gpu", "cpu", "python", "command")},
-        "clusterbench.version": about.get("clusterbench"),
-        **{f"clusterbench.package.{name}": version for name, version in (about.get("packages") or {}).items()},
-    }
-    return {_key(name): _text(value)[:LONGEST_TAG] for name, value in tags.items() if value is not None}
-
-
-def _metrics(record: Record) -> list[Metric]:
-    """Metrics of every epoch at its step, then the final ones at the last step; what is not a number is left out."""
-    from mlflow.entities import Metric
-
-    begin = _milliseconds(record.created)
-    metrics, elapsed = [], 0.0
-    for row in record.epochs():
-        elapsed += (row.get("train_seconds") or 0.0) + (row.get("evaluate_seconds") or 0.0)
-        at, step = begin + round(1000 * elapsed), int(row.get("epoch", 0))
-        metrics += [Metric(key, value, at, step) for key, value in _numbers({"epochs": _with_chosen_head(row)})]
-    last = {**record.metrics, "selection_gap": record.selection_gap, "cost": record.cost, "epochs_done": record.epochs_done}
-    end = _milliseconds(record.finished or record.created)
-    return metrics + [Metric(key, value, end, record.epochs_done) for key, value in _numbers(last)]
-
-
-def _with_chosen_head(row: Mapping[str, Any]) -> dict[str, Any]:
-    """An epoch's row without its number, its scores by head and once more for the head that was chosen then."""
-    named: dict[str, Any] = {name: value for name, value in row.items() if name != "epoch"}
-    for name in ("acc", "nmi", "ari", "clusters_used"):
-        heads = dict(enumerate(row.get(name) or ()))
-        named[name] = {**heads, "chosen": heads.get(row.get("chosen_head", 0))}
-    return named
-
-
-def _numbers(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for name, value in _flat(values, separator="/", lists=True):
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield _key(name), float(value)
-
-
-def _flat(value: Any, name: str = "", separator: str = ".", lists: bool = False) -> Iterator[tuple[str, Any]]:
-    """Leaves of nested mappings by joined name; list items too if asked, by their index."""
-    if isinstance(value, Mapping):
-        items: Iterable[tuple[Any, Any]] = value.items()
-    elif lists and isinstance(value, (list, tuple)):
-        items = enumerate(value)
-    else:
-        yield name, value
-        return
-    for key, item in items:
-        yield from _flat(item, f"{name}{separator}{key}" if name else str(key), separator, lists)
-
-
-def _key(name: str) -> str:
-    """A name in the characters that MLflow takes."""
-    return re.sub(r"[^\w\-. :/]", "_", name, flags=re.ASCII)[:LONGEST_KEY]
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _milliseconds(time: str) -> int:
-    return round(1000 * datetime.fromisoformat(time).timestamp())
-
-
-def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
-
-
-@contextmanager
-def _explained(record: Record, uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database or the network refuse into one line."""
-    try:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-    except ImportError as error:
-        raise TrackingError(
-            f"MLflow is not installed ({error}): pip install mlflow. The record is safe in {record.folder}."
-        ) from None
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        raise TrackingError(
-            f"The tracking store {_masked(uri)} did not take the record ({_masked(_root_cause(error))}). "
-            f"The record is safe in {record.folder}; the same command feeds it once the store answers."
-        ) from error
-
-
-def _root_cause(error: BaseException) -> str:
-    """First line of what lies under the wrappings, such as `[Errno 111] Connection refused`."""
-    while inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
-        error = inner
-    return next(iter(str(error).splitlines()), type(error).__name__)[:300]
-
-
-def _masked(text: str) -> str:
-    """Without the password of an address."""
-    return re.sub(r"(://[^:/@\s]+):[^@\s]+@", r"\1:***@", text)
-
-
-@contextmanager
-def _quietly() -> Iterator[None]:
-    """Impatient with dead servers and silent, unless the user's own settings say otherwise; all is as before afterwards."""
-    added = {name: value for name, value in QUIET_AND_QUICK.items() if name not in os.environ}
-    os.environ.update(added)
-    loggers = {name: logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3")}
-    with suppress(ImportError):
-        import mlflow  # noqa: F401 - it sets the level of its loggers when it is imported
-    levels = {name: logger.level for name, logger in loggers.items()}
-    for logger in loggers.values():
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow's and SQLAlchemy's notes to their own developers
-            yield
-    finally:
-        for name, logger in loggers.items():
-            logger.setLevel(levels[name])
-        for name in added:
-            os.environ.pop(name, None)
+def _chunks(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """At least one, which may be empty."""
+    return [items[start : start + size] for start in range(0, len(items), size)] or [()]

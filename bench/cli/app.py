@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import data, doctor, leaderboard, list, run, show, tables
+from . import data, doctor, export, import_, leaderboard, list, resume, run, show, suite, sweep, tables
 from .errors import one_line, say
 from .help import examples
 
@@ -27,7 +27,7 @@ app = typer.Typer(
         "bench doctor",
     ),
 )
-for command in (run, list, show, tables, leaderboard, data, doctor):
+for command in (run, suite, sweep, resume, list, show, tables, leaderboard, import_, export, data, doctor):
     command.add_to(app)
 
 

@@ -71,11 +71,10 @@ def _dataset_rows(data_root: Path | None) -> list[Row]:
 
 
 def _suite_rows(data_root: Path | None) -> list[Row]:
-    from dataclasses import asdict
-
     from ..suites import suites
 
-    return [{**asdict(suite), "trials": suite.trials, "command": suite.command()} for suite in suites().values()]
+    about = ("name", "title", "summary", "methods", "datasets", "trials")
+    return [{**{key: getattr(suite, key) for key in about}, "command": suite.command()} for suite in suites().values()]
 
 
 def _plain(card: Row) -> Row:

@@ -58,3 +58,27 @@ Out = Annotated[
         show_default="$CLUSTERBENCH_OUT or ./bench-results",
     ),
 ]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Where")]
+MemoryShare = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        rich_help_panel="Where",
+        help="Share of the device's free memory that images may take; what does not fit is streamed from disk.",
+    ),
+]
+Download = Annotated[bool, typer.Option("--download", help="Fetch data sets that are not here.", rich_help_panel="Where")]
+Mlflow = Annotated[
+    str,
+    typer.Option(
+        metavar="URI",
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow tracking URI, or off.",
+        show_default="an SQLite file beside the records",
+        rich_help_panel="Where",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Run again what is complete, and begin anew what was interrupted.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results only.")]
+Svg = Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the result as an SVG picture.")]

@@ -1,4 +1,4 @@
-"""`bench run`: trials, one after the other in this process."""
+"""`bench run`: trials of methods on data sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,30 @@ from typing import Annotated
 import typer
 
 from .help import examples
-from .options import DataRoot, Out, complete_datasets, complete_methods, output_folder
+from .options import (
+    DataRoot,
+    Device,
+    Download,
+    Force,
+    MemoryShare,
+    Mlflow,
+    Out,
+    Quiet,
+    Svg,
+    complete_datasets,
+    complete_methods,
+    output_folder,
+)
+from .placement_options import (
+    Address,
+    CpusPerTrial,
+    GpusPerTrial,
+    MaxConcurrent,
+    MemoryPerTrial,
+    Retries,
+    StorageUri,
+    placement_of,
+)
 from .values import parse_duration, parse_seeds
 
 _EXAMPLES = examples(
@@ -76,40 +99,26 @@ def run(
         str | None,
         typer.Option(metavar="TIME", help="Stop a trial's training after 90s, 10m or 1h30m.", rich_help_panel="Settings"),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Where")] = "auto",
+    device: Device = "auto",
     out: Out = None,
     data_root: DataRoot = None,
-    memory_share: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            max=1,
-            rich_help_panel="Where",
-            help="Share of the device's free memory that images may take; what does not fit is streamed from disk.",
-        ),
-    ] = 0.5,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch data sets that are not here.", rich_help_panel="Where")
-    ] = False,
-    mlflow: Annotated[
-        str,
-        typer.Option(
-            metavar="URI",
-            envvar="MLFLOW_TRACKING_URI",
-            help="MLflow tracking URI, or off.",
-            show_default="an SQLite file beside the records",
-            rich_help_panel="Where",
-        ),
-    ] = "",
-    force: Annotated[
-        bool, typer.Option("--force", help="Run again what is complete, and begin anew what was interrupted.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print results only.")] = False,
-    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Also draw the result as an SVG picture.")] = None,
+    memory_share: MemoryShare = 0.5,
+    download: Download = False,
+    mlflow: Mlflow = "",
+    address: Address = "local",
+    cpus_per_trial: CpusPerTrial = 1,
+    gpus_per_trial: GpusPerTrial = None,
+    memory_per_trial: MemoryPerTrial = None,
+    max_concurrent: MaxConcurrent = None,
+    retries: Retries = 2,
+    storage: StorageUri = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    svg: Svg = None,
 ) -> None:
     """Run methods on data sets and print the results.
 
-    Several methods, data sets and seeds make a product of trials.
+    Several methods, data sets and seeds make a product of trials, which run side by side on Ray; one alone runs in this process.
 
     What is complete is not run again, what was interrupted goes on where it stopped.
 
@@ -120,13 +129,11 @@ def run(
     from ..terminal import waiting
 
     chosen_seeds, time_limit_s = parse_seeds(seeds), parse_duration(time_limit)
-    progress = Console(stderr=True, highlight=False)
-    with waiting(progress, "loading torch", silent=quiet):
-        from ..data_progress import DataProgress
-        from ..devices import keep_freed_memory, resolve_device, set_threads
-        from .batch import Batch
-        from .plan import Asked, plan
-        from .tracking import Tracking
+    placement = placement_of(address, cpus_per_trial, gpus_per_trial, memory_per_trial, max_concurrent)
+    with waiting(Console(stderr=True), "loading torch", silent=quiet):
+        from .many import RunOptions, run_all
+        from .plan import Asked
+
     asked = Asked(
         methods=method,
         datasets=dataset,
@@ -141,12 +148,18 @@ def run(
         data_root=data_root,
         download=download,
     )
-    where, folder = resolve_device(device), output_folder(out)
-    set_threads()
-    keep_freed_memory()
-    tracking = Tracking(mlflow, folder, quiet=quiet)
-    said = {"out": out, "data_root": data_root}
-    with DataProgress(progress, quiet=quiet) as shown:
-        trials = plan(asked, shown)
-    batch = Batch(trials, folder, where, tracking, force=force, quiet=quiet, memory_share=memory_share, said=said)
-    raise typer.Exit(batch.run(svg))
+    options = RunOptions(
+        out=output_folder(out),
+        device=device,
+        data_root=data_root,
+        mlflow=mlflow,
+        memory_share=memory_share,
+        force=force,
+        quiet=quiet,
+        retries=retries,
+        placement=placement,
+        svg=svg,
+        storage=storage,
+        said={"out": out, "data_root": data_root},
+    )
+    raise typer.Exit(run_all([asked], options))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ...results.published import Published
+    from ..suites import Run, Suite
 
 _TEXTS = ("idea", "needs", "cost", "traps", "notes")
 _FACTS = (
@@ -48,7 +49,7 @@ def show(
     elif parse(name).base in datasets.names():
         parts = _of_dataset(name, data_root)
     elif name in suites():
-        parts = _of_suite(name)
+        parts = of_suite(suites()[name])
     else:
         raise not_found("name", name, [*methods.names(), *datasets.names(), *suites()], "bench list")
     emit(Console(highlight=False), Group(*parts))
@@ -139,20 +140,22 @@ def _of_prepared(folder: str) -> Iterable[RenderableType]:
         yield _item(note)
 
 
-def _of_suite(name: str) -> Iterable[RenderableType]:
-    from ..suites import suite
+def of_suite(suite: Suite) -> Iterable[RenderableType]:
+    """A suite: its runs, and what of it this version does not have."""
+    yield from _heading(suite.name, {"title": suite.title, "summary": suite.summary})
+    yield _facts({"trials": suite.trials}, ("trials",))
+    columns = ("row", "methods", "data sets", "seeds", "preset", "protocol", "settings")
+    yield from _titled("Runs", _table(columns, map(_run_cells, suite.runs)))
+    if suite.unknown:
+        yield from _titled("Not in this version", _item(", ".join(suite.unknown)))
+    yield from _commands(f"{suite.command()} --dry-run", suite.command())
 
-    found = suite(name)
-    facts = {
-        "methods": found.methods,
-        "data sets": found.datasets,
-        "seeds": f"0 to {found.seeds - 1}",
-        "preset": found.preset,
-        "trials": found.trials,
-    }
-    yield from _heading(name, {"title": found.title, "summary": found.summary})
-    yield _facts(facts, tuple(facts))
-    yield from _commands(found.command())
+
+def _run_cells(run: Run) -> tuple[str, ...]:
+    about = {"task": run.task, "clusters": run.clusters, "time_limit": run.time_limit and f"{run.time_limit:g}s"}
+    settings = [*run.set_words, *(f"{name}={value}" for name, value in about.items() if value is not None)]
+    names = (", ".join(run.methods), ", ".join(run.datasets))
+    return (run.label or "", *names, run.seeds_text, run.preset, run.protocol, ", ".join(settings))
 
 
 def _published(method: str | None = None, dataset: str | None = None) -> Iterable[RenderableType]:

@@ -1,15 +1,13 @@
-"""Delivery of records to MLflow, which never stands in the way of a run."""
+"""Delivery of single records to MLflow, which never stands in the way of a run."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
-from ...results.mlflow_sink import default_uri, feed
+from ...results.mlflow_sink import feed
 from ...results.record import Record
+from ..tracking import store_uri, viewer
 from .errors import one_line, say
-
-OFF = "off"
 
 
 class Tracking:
@@ -22,7 +20,7 @@ class Tracking:
     """
 
     def __init__(self, asked: str, out: Path, *, quiet: bool = False) -> None:
-        self.uri = None if asked.strip().lower() == OFF else asked or default_uri(out)
+        self.uri = store_uri(asked, out)
         self.quiet = quiet
         self.refused = False
 
@@ -45,6 +43,4 @@ class Tracking:
     @property
     def viewer(self) -> str | None:
         """The command that shows what was delivered; None where a server shows it, or nothing was."""
-        if self.uri is None or self.refused or self.uri.startswith(("http:", "https:", "databricks")):
-            return None
-        return f"mlflow ui --backend-store-uri {shlex.quote(self.uri)}"
+        return None if self.refused else viewer(self.uri)

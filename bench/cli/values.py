@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import typer
 
-_DURATION = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+from ..durations import seconds_in
+
 MOST_SEEDS = 10_000
 
 
@@ -30,13 +28,10 @@ def parse_duration(text: str | None) -> float | None:
     """Seconds in `90s`, `10m`, `1.5h` or `1h30m`; None stays None."""
     if text is None:
         return None
-    found = _DURATION.fullmatch(text.replace(" ", "").lower())
-    if not found or not any(found.groups()):
-        raise _refuse("--time-limit", f"{text!r} is not a duration. Write 90s, 10m or 1h30m.")
-    seconds = sum(float(value) * _SECONDS[unit] for unit, value in found.groupdict().items() if value)
-    if seconds <= 0:
-        raise _refuse("--time-limit", f"{text!r} leaves no time. Write 90s, 10m or 1h30m.")
-    return seconds
+    try:
+        return seconds_in(text)
+    except ValueError as refusal:
+        raise _refuse("--time-limit", str(refusal)) from None
 
 
 def _refuse(option: str, why: str) -> typer.BadParameter:

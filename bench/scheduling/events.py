@@ -71,6 +71,9 @@ class Listener:
     def on_retry(self, key: str, reason: str, attempts_left: int) -> None:
         """It broke and will be taken up again from its last checkpoint."""
 
+    def on_wait(self, key: str) -> None:
+        """It did not begin, because another process is running it, and will be asked for again."""
+
     def on_fail(self, key: str, reason: str, log: Path | None) -> None:
         """It broke for good; `log` is where more is written."""
 
@@ -110,6 +113,10 @@ class Listeners(Listener):
     def on_retry(self, key: str, reason: str, attempts_left: int) -> None:
         for listener in self.listeners:
             listener.on_retry(key, reason, attempts_left)
+
+    def on_wait(self, key: str) -> None:
+        for listener in self.listeners:
+            listener.on_wait(key)
 
     def on_fail(self, key: str, reason: str, log: Path | None) -> None:
         for listener in self.listeners:

@@ -38,8 +38,22 @@ def load_prepared(name: str, *, root: Path | str | None = None, download: bool =
 
     Raises `NotFound` or `DataError`.
     """
+    ready = open_prepared(name, root=root)
+    if ready is not None:
+        return ready
+    manifest, whole = open_store(prepare(name, root=root, download=download, progress=progress))
+    return view(parse(name), datasets.card(name), manifest, whole)
+
+
+def open_prepared(name: str, *, root: Path | str | None = None) -> Dataset | None:
+    """The data set `name` from its prepared arrays; None if they are not there or out of date. Nothing is prepared.
+
+    Raises `NotFound` or `DataError`.
+    """
     parsed, card = parse(name), datasets.card(name)
-    folder = _usable_store(parsed, card, root) or prepare(name, root=root, download=download, progress=progress)
+    folder = _usable_store(parsed, card, root)
+    if folder is None:
+        return None
     manifest, whole = open_store(folder)
     return view(parsed, card, manifest, whole)
 

@@ -47,8 +47,8 @@ class Bench:
         return Ran(code, captured.out, captured.err)
 
     def run(self, *words: str) -> Ran:
-        """`bench run` on `digits`, untracked."""
-        return self("run", "--dataset", "digits", "--mlflow", "off", *words)
+        """`bench run` on `digits`, untracked, in this process."""
+        return self("run", "--dataset", "digits", "--mlflow", "off", "--address", "none", *words)
 
     @property
     def folders(self) -> list[str]:

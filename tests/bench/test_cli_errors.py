@@ -38,7 +38,7 @@ def test_a_users_error_is_one_line_and_starts_nothing(bench: Bench, words: list[
 @pytest.mark.parametrize(
     ("words", "suggestion"),
     [
-        (["rum"], "Did you mean 'run'?"),
+        (["rum"], "Did you mean 'run'"),
         (["leaderbord"], "Did you mean 'leaderboard'?"),
         (["run", "--metod", "iic"], "--method"),
         (["doctor", "--jsn"], "--json"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from cli_tools import Bench
@@ -97,14 +98,13 @@ def test_show_of_a_data_set_that_is_not_here_says_how_to_get_it(bench: Bench) ->
 
 
 @pytest.mark.parametrize("suite", suites().values(), ids=lambda suite: suite.name)
-def test_suites_name_what_is_registered_and_their_command_runs_all_of_it(bench: Bench, suite: Suite) -> None:
-    assert set(suite.methods) <= set(methods.names())
-    assert set(suite.datasets) <= set(datasets.names())
-    assert all(suite.preset in methods.card(name)["presets"] for name in suite.methods)
-    assert suite.trials == len(suite.methods) * len(suite.datasets) * suite.seeds
-    assert suite.command() in bench("show", suite.name).out
-    for part in (*(f"--method {name}" for name in suite.methods), *(f"--dataset {name}" for name in suite.datasets)):
-        assert part in suite.command()
+def test_show_of_a_suite_holds_every_name_and_the_command_that_runs_it(bench: Bench, suite: Suite) -> None:
+    ran = bench("show", suite.name)
+    assert ran.code == 0
+    assert all(name in ran.out for name in (*suite.methods, *suite.datasets))
+    assert f"bench suite run {suite.name}\n" in ran.out
+    absent = ran.out.partition("Not in this version")[2].partition("Run it")[0]
+    assert set(re.findall(r"[a-z0-9-]+", absent.replace("-  ", ""))) - {"-"} == set(suite.methods) - set(methods.names())
 
 
 def test_show_of_an_unknown_name_suggests_from_all_kinds(bench: Bench) -> None:

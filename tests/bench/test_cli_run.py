@@ -135,7 +135,7 @@ def test_a_trial_that_another_process_is_at_is_told_and_its_record_left_alone(
     bench.run(*KMEANS)
     (record,) = find_records(bench.out)
     with exclusive(record.folder):
-        ran = bench("run", "--dataset", "digits", *KMEANS, "--seeds", "2", "--force")
+        ran = bench("run", "--dataset", "digits", *KMEANS, "--seeds", "2", "--force", "--address", "none")
     assert ran.code == 1
     assert "bench: kmeans on digits, seed 0: Another process is running this trial" in ran.err
     assert "record.json" not in ran.out
@@ -194,7 +194,7 @@ def test_a_tracker_that_refuses_costs_one_line(bench: Bench, monkeypatch: pytest
 
     monkeypatch.setattr("clusterbench.bench.cli.tracking.feed", refuse)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nowhere:1")
-    ran = bench("run", "--dataset", "digits", *KMEANS, "--seeds", "3")
+    ran = bench("run", "--dataset", "digits", *KMEANS, "--seeds", "3", "--address", "none")
     assert ran.code == 0
     assert asked == ["http://nowhere:1"]
     assert [line for line in ran.err.splitlines() if line.startswith("bench:")] == [

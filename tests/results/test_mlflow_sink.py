@@ -8,13 +8,17 @@ import shutil
 import socket
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
 
-from clusterbench.results.mlflow_sink import TrackingError, default_uri, feed
-from clusterbench.results.record import RecordWriter, read_record
+from clusterbench.results import mlflow_link
+from clusterbench.results.mlflow_sink import Fed, Store, TrackingError, default_uri, feed
+from clusterbench.results.record import Record, RecordWriter, read_record
 
 FIXTURE = Path(__file__).parent / "fixtures" / "schema1" / "iic-digits-short-s0-5b0c1f6f2d9e"
 
@@ -71,8 +75,9 @@ def test_every_epoch_is_a_step(out: Path, folder: Path) -> None:
     client, rows = MlflowClient(default_uri(out)), record.epochs()
     second_head = client.get_metric_history(run_id, "epochs/acc/1")
     assert [(point.step, point.value) for point in second_head] == [(row["epoch"], row["acc"][1]) for row in rows]
-    chosen = client.get_metric_history(run_id, "epochs/acc/chosen")
-    assert [point.value for point in chosen] == [row["acc"][row["chosen_head"]] for row in rows]
+    for metric in ("acc", "nmi", "ari", "clusters_used"):
+        chosen = client.get_metric_history(run_id, f"epochs/{metric}/chosen")
+        assert [point.value for point in chosen] == [row[metric][row["chosen_head"]] for row in rows]
     losses = client.get_metric_history(run_id, "epochs/losses/main/0")
     assert [point.value for point in losses] == [row["losses"]["main"][0] for row in rows]
     assert [point.timestamp for point in losses] == sorted(point.timestamp for point in losses)
@@ -81,7 +86,7 @@ def test_every_epoch_is_a_step(out: Path, folder: Path) -> None:
 def test_the_files_lie_beside_the_store(out: Path, folder: Path) -> None:
     run_id = feed(read_record(folder), default_uri(out))
     files = {path.name: path for path in (out / "mlflow-artifacts" / run_id / "artifacts").iterdir()}
-    assert set(files) == {"record.json", "config.yaml", "labels.npz"}
+    assert set(files) == {"record.json", "config.yaml", "epochs.jsonl", "labels.npz"}
     assert all(path.read_bytes() == (folder / name).read_bytes() for name, path in files.items())
 
 
@@ -107,15 +112,15 @@ def test_a_record_that_went_on_replaces_its_run(out: Path, folder: Path) -> None
     assert run.data.metrics["epochs/acc/chosen"] == 0.3
 
 
-@pytest.mark.parametrize("breaks_at", ["log_batch", "log_artifact", "set_terminated"])
+@pytest.mark.parametrize("breaks_at", [(MlflowClient, "log_batch"), (shutil, "copyfile"), (MlflowClient, "set_terminated")])
 def test_a_store_that_breaks_half_way_ends_up_with_one_whole_run(
-    out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, breaks_at: str
+    out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, breaks_at: tuple[Any, str]
 ) -> None:
     def broken(*_: object, **__: object) -> None:
         raise OSError("the network is gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(MlflowClient, breaks_at, broken)
+        patched.setattr(*breaks_at, broken)
         with pytest.raises(TrackingError, match="the network is gone"):
             feed(read_record(folder), default_uri(out))
     assert len(runs(out)) == 1  # the torso
@@ -195,13 +200,17 @@ def test_a_deleted_experiment_is_said(out: Path, folder: Path) -> None:
 def test_nothing_is_printed_and_the_environment_is_as_before(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a store that does not exist yet, where MLflow announces every table it makes."""
+    """On a store that does not exist yet, where MLflow announces every table it makes, and whose maker was killed before."""
+    with sqlite3.connect(tmp_path / ".mlflow.db.new") as half_made:
+        half_made.execute("CREATE TABLE experiments (half INTEGER)")
+    half_made.close()
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
     before = dict(os.environ)
     shutil.copytree(FIXTURE, tmp_path / FIXTURE.name)
     feed(read_record(tmp_path / FIXTURE.name), default_uri(tmp_path))
     assert capfd.readouterr() == ("", "")
     assert dict(os.environ) == before
+    assert not list(tmp_path.glob("*.new*"))
     assert len(runs(tmp_path)) == 1
 
 
@@ -216,3 +225,94 @@ def test_missing_mlflow_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_the_default_store_has_an_absolute_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert default_uri("runs") == f"sqlite:////{str(tmp_path / 'runs' / 'mlflow.db').lstrip('/')}"
+
+
+def copies(out: Path, folder: Path, n: int) -> list[Record]:
+    """Records that differ in their identity only, with that in `folder` as the first."""
+    records = [read_record(folder)]
+    for index in range(1, n):
+        copied = out / f"{folder.name[:-12]}{index:012x}"
+        shutil.copytree(folder, copied)
+        content = json.loads((copied / "record.json").read_text())
+        (copied / "record.json").write_text(json.dumps({**content, "id": f"{index:012x}"}))
+        records.append(read_record(copied))
+    return records
+
+
+def test_many_records_are_fed_once_however_often(out: Path, folder: Path) -> None:
+    """So many that the store is asked once for all: one changed, one damaged and one new among them."""
+    records = copies(out, folder, 24)
+    first = [fed for _, fed in Store(default_uri(out)).feed_all(records[:22])]
+    assert all(isinstance(fed, Fed) and fed.is_new for fed in first)
+    RecordWriter(records[3].folder).update(selection_gap=0.25)
+    (records[22].folder / "epochs.jsonl").write_text("damaged\n")
+    changed = [read_record(record.folder) for record in records]
+    again = {record.id: fed for record, fed in Store(default_uri(out)).feed_all(changed)}
+    new = {name for name, fed in again.items() if isinstance(fed, Fed) and fed.is_new}
+    assert new == {records[3].id, records[23].id} and "damaged" in str(again[records[22].id])
+    arrived = sorted(run.data.tags["clusterbench.id"] for run in runs(out))
+    assert arrived == sorted({record.id for record in records} - {records[22].id})
+
+
+def test_two_drivers_that_feed_one_record_leave_one_run(out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one begins and ends while the first has already looked for earlier runs."""
+    write, other = Store._write, []
+
+    def overtaken(store: Store, record: Record, *arguments: Any) -> str:
+        if not other:
+            other.append("at it")
+            other.append(feed(record, default_uri(out)))
+        return write(store, record, *arguments)
+
+    monkeypatch.setattr(Store, "_write", overtaken)
+    run_id = feed(read_record(folder), default_uri(out))
+    (run,) = runs(out)
+    assert run.info.run_id == run_id and other and run.data.metrics["own-loss/acc"] > 0
+
+
+def test_a_run_that_another_driver_takes_for_a_leftover_is_made_again(
+    out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mlflow_link, "FIRST_PAUSE_S", 0.001)
+    terminate, deleted = MlflowClient.set_terminated, []
+
+    def then_deleted(client: MlflowClient, run_id: str, *arguments: Any) -> None:
+        terminate(client, run_id, *arguments)
+        if not deleted:
+            deleted.append(run_id)
+            client.delete_run(run_id)
+
+    monkeypatch.setattr(MlflowClient, "set_terminated", then_deleted)
+    run_id = feed(read_record(folder), default_uri(out))
+    assert [run.info.run_id for run in runs(out)] == [run_id] and deleted != [run_id]
+
+
+def test_a_locked_database_is_waited_for(out: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_link, "FIRST_PAUSE_S", 0.001)
+    log_batch, refusals = MlflowClient.log_batch, iter(range(4))
+
+    def locked_at_first(*arguments: Any, **options: Any) -> None:
+        if next(refusals, None) is not None:
+            raise MlflowException("(sqlite3.OperationalError) database is locked")
+        log_batch(*arguments, **options)
+
+    monkeypatch.setattr(MlflowClient, "log_batch", locked_at_first)
+    feed(read_record(folder), default_uri(out))
+    (run,) = runs(out)
+    assert run.data.metrics["own-loss/acc"] == read_record(folder).metrics["own-loss"]["acc"]
+
+
+def test_the_model_arrives_with_its_signature(out: Path, folder: Path) -> None:
+    first = feed(read_record(folder), default_uri(out))
+    (folder / "model.safetensors").write_bytes(b"weights")
+    about = {**read_record(folder).provenance, "data": {"shape": [1797, 1, 24, 24]}}
+    RecordWriter(folder).update(provenance=about)
+    run_id = feed(read_record(folder), default_uri(out))
+    assert [run.info.run_id for run in runs(out)] == [run_id] != [first]
+    model_folder = out / "mlflow-artifacts" / run_id / "artifacts" / "model"
+    assert {path.name for path in model_folder.iterdir()} == {"MLmodel", "model.safetensors", "config.yaml"}
+    assert (model_folder / "model.safetensors").read_bytes() == b"weights"
+    model = Model.load(model_folder)
+    assert model.run_id == run_id and model.flavors["clusterbench"]["method"] == "iic"
+    assert model.signature.inputs.to_dict()[0]["tensor-spec"] == {"dtype": "uint8", "shape": (-1, 1, 24, 24)}
+    assert model.signature.outputs.to_dict()[0]["tensor-spec"] == {"dtype": "int64", "shape": (-1,)}

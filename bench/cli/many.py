@@ -1,0 +1,133 @@
+"""Trials of one command line: one alone in this process, several on Ray, with the same records either way."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from ...datasets.base import DEFAULT_MEMORY_SHARE
+from ..last_run import remember
+from ..scheduling.events import Listeners, Planned
+from ..scheduling.placement import NO_RAY, Placement, set_environment
+from ..scheduling.storage import Storage
+from ..trial_folder import find_folder, finished_record
+from .batch import Batch
+from .errors import say
+from .plan import Asked, Trial, plan
+from .results import Results
+from .tracking import Tracking
+
+STOPPED = "Interrupted: {done} of {all} trials are complete. The same command, or bench resume, goes on with the rest."
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How the trials of a command run, beside what they are.
+
+    Attributes:
+        out: folder of the records.
+        device: `cpu`, `cuda` or `auto`; on Ray a trial takes the GPU that it is given.
+        data_root: searched first for data.
+        mlflow: tracking URI, `off`, or "" for a file beside the records.
+        memory_share: of a device's free memory that images may take.
+        force: run again what is complete.
+        quiet: print results only.
+        retries: how often a trial that broke is taken up again.
+        placement: where trials run when there are several.
+        svg: also draw the result as a picture.
+        storage: URI of a remote folder of the records, which `out` then mirrors; None for `out` itself.
+        said: folders that suggested commands must name too.
+    """
+
+    out: Path
+    device: str = "auto"
+    data_root: Path | None = None
+    mlflow: str = ""
+    memory_share: float = DEFAULT_MEMORY_SHARE
+    force: bool = False
+    quiet: bool = False
+    retries: int = 2
+    placement: Placement = field(default_factory=Placement)
+    svg: Path | None = None
+    storage: str | None = None
+    said: dict[str, Path | None] = field(default_factory=dict)
+
+
+def run_all(asked: Sequence[Asked], options: RunOptions, *, title: str = "") -> int:
+    """Run everything that is asked for and not done yet, print the results, and return the exit code.
+
+    0: all complete; 1: some failed; 130: interrupted.
+
+    Raises whatever `plan` raises for what cannot be run: nothing has been started then.
+    """
+    from ..data_progress import DataProgress
+
+    with DataProgress(Console(stderr=True, highlight=False), quiet=options.quiet) as shown:
+        trials = list({trial.spec.identity(): trial for each in asked for trial in plan(each, shown)}.values())
+    storage = Storage.open(options.storage or str(options.out))
+    if storage.is_remote:
+        storage.check()
+        storage.fetch_records()
+        options = replace(options, out=storage.local)
+    if len(trials) > 1:
+        remember(sys.argv[1:], options.out)
+    planned = [_planned(trial, options) for trial in trials]
+    left = [trial for trial in planned if trial.done is None]
+    if options.placement.address == NO_RAY or len(left) < 2:
+        return _in_this_process(trials, options, storage)
+    return _on_ray(planned, options, storage, title or "trials")
+
+
+def _planned(trial: Trial, options: RunOptions) -> Planned:
+    done = None if options.force else finished_record(find_folder(trial.spec, options.out))
+    return Planned(trial.spec.identity(), trial.spec, done)
+
+
+def _in_this_process(trials: Sequence[Trial], options: RunOptions, storage: Storage) -> int:
+    from ..devices import keep_freed_memory, resolve_device, set_threads
+
+    device = resolve_device(options.device)
+    set_threads()
+    keep_freed_memory()
+    tracking = Tracking(options.mlflow, options.out, quiet=options.quiet)
+    results = Results(quiet=options.quiet, said=options.said, viewer=lambda: tracking.viewer)
+    batch = Batch(
+        trials, options.out, device, tracking, results,
+        force=options.force, quiet=options.quiet, memory_share=options.memory_share, storage=storage,
+    )  # fmt: skip
+    return batch.run(options.svg)
+
+
+def _on_ray(planned: Sequence[Planned], options: RunOptions, storage: Storage, title: str) -> int:
+    set_environment(options.placement.address)
+    from ..live import ManyTrials
+    from ..scheduling.driver import Job, run_many
+    from ..tracking import MlflowListener, store_uri
+
+    uri = store_uri(options.mlflow, options.out)
+    tracker = (
+        MlflowListener(uri, options.out, title=title, say=lambda text: None if options.quiet else say(text)) if uri else None
+    )
+    results = Results(quiet=options.quiet, said=options.said, viewer=lambda: tracker.viewer if tracker else None)
+    job = Job(
+        options.out, options.data_root, options.force, options.memory_share, options.retries,
+        storage=options.storage if storage.is_remote else None,
+    )  # fmt: skip
+    try:
+        with ManyTrials(results.progress, quiet=options.quiet, title=title, troubles=False) as shown:
+            listeners = [shown, shown.above(results), *([tracker] if tracker else [])]
+            run_many(planned, job, options.placement, Listeners(listeners))
+    except KeyboardInterrupt:
+        results.conclude(options.svg)
+        say(STOPPED.format(done=len(results.records), all=len(planned)))
+        return 130
+    results.conclude(options.svg)
+    return 1 if results.failures else 0
+
+
+def _silent(text: str) -> None:
+    """Says nothing."""

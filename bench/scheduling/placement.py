@@ -1,0 +1,107 @@
+"""Where trials run: the cluster, how much of it each trial takes, and so how many run at a time."""
+
+from __future__ import annotations
+
+import math
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..spec import SpecError
+
+HERE = "local"  # a Ray of this command's own
+NO_RAY = "none"  # one trial after the other in this process
+GIB = 2**30
+QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our records are the log
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How trials are placed.
+
+    Attributes:
+        address: `local` (a Ray of this command's own), `auto` (the cluster of this machine), `ray://HOST:PORT` or
+            `HOST:PORT`, or `none` (no Ray: one trial after the other in this process).
+        cpus_per_trial: at least 1; also the threads that each trial computes with.
+        gpus_per_trial: 0 for none; a fraction lets several trials share a GPU; None for a whole one where there are any;
+            `auto` to measure the first trial and pack by that.
+        memory_per_trial: bytes of main memory that Ray sets aside for each; None for none.
+        max_concurrent: trials at a time; None for as many as fit.
+    """
+
+    address: str = HERE
+    cpus_per_trial: int = 1
+    gpus_per_trial: float | Literal["auto"] | None = None
+    memory_per_trial: int | None = None
+    max_concurrent: int | None = None
+
+    def resources(self, cluster: Mapping[str, float]) -> dict[str, float]:
+        """What each trial asks Ray for. Raises `SpecError` if no cluster of this size could ever give it."""
+        gpus = self.gpus_per_trial
+        if gpus is None or gpus == "auto":
+            gpus = 1.0 if cluster.get("GPU", 0) >= 1 else 0.0
+        wanted = {"CPU": float(self.cpus_per_trial), "GPU": gpus, "memory": float(self.memory_per_trial or 0)}
+        for name, amount in wanted.items():
+            there = cluster.get(name, 0)
+            if amount > there:
+                unit, what = (GIB, "GiB of memory") if name == "memory" else (1, name)
+                raise SpecError(
+                    f"A trial asks for {amount / unit:g} {what}, the whole cluster has {there / unit:g}. Ask for less."
+                )
+        return {name: amount for name, amount in wanted.items() if amount}
+
+    def concurrency(self, cluster: Mapping[str, float]) -> int:
+        """How many trials fit at a time, at least 1."""
+        fit = min(math.floor(cluster[name] / amount + 1e-9) for name, amount in self.resources(cluster).items())
+        return max(1, min(fit, self.max_concurrent or fit))
+
+
+def set_environment(address: str) -> None:
+    """What Ray reads from the environment when it is imported, so before that: few words, and a token for a cluster of our own.
+
+    The token keeps the short-lived cluster closed to others and leaves none in the home folder.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if address == HERE and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+        os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Mapping[str, float]]:
+    """A Ray cluster for as long as the context lasts: its resources in all. Left running if it was there before.
+
+    Raises `SpecError` if there is none at `address`.
+    """
+    import ray
+
+    if ray.is_initialized():
+        yield ray.cluster_resources()
+        return
+    ray.init(**_options(address))
+    try:
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()
+
+
+def _options(address: str) -> dict[str, Any]:
+    from ..devices import available_cores
+
+    common = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+    if address != HERE:
+        return {**common, "address": address}
+    return {**common, "address": "local", "num_cpus": available_cores()}

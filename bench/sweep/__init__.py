@@ -1,0 +1,1 @@
+"""Sweeps: many samples of a method's settings, judged without labels unless asked otherwise."""

@@ -1,0 +1,234 @@
+"""A sweep on Ray Tune: one Tune trial is one sample with all its seeds, and ASHA ends the bad ones early."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
+
+from ..lock import exclusive
+from ..scheduling.placement import Placement, connected
+from ..spec import SpecError
+from ..trial_folder import INTERRUPTED, OUT_OF_TIME
+from .conductor import Conductor, Watcher
+from .plan import REDUCTION, SweepPlan
+from .state import Sample, Sweep
+from .worker import SampleWorker
+
+EPOCH, OBJECTIVE = "epoch", "objective"  # all that the scheduler is given
+RETRIES = 2  # of a sample whose process or node was lost
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a sweep runs with.
+
+    Attributes:
+        out: folder of records; every node must see it under the same path.
+        data_root: searched first for data, on every node.
+        memory_share: of a device's free memory that images may take.
+        time_limit_s: seconds after which the sweep stops, to be gone on with later.
+    """
+
+    out: Path
+    data_root: Path | None = None
+    memory_share: float = 0.5
+    time_limit_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The sweep as it stands, where it lies, and why it stopped before its last sample, if it did."""
+
+    sweep: Sweep
+    folder: Path
+    stopped: str | None = None
+
+
+def run_sweep(plan: SweepPlan, job: Job, placement: Placement, watcher: Watcher | None = None) -> Outcome:
+    """Run the samples that are left, as many at a time as fit.
+
+    Raises:
+        SpecError: no cluster that could hold a trial, or no sample can be judged.
+        RecordError: another process runs this sweep.
+        KeyboardInterrupt: a second Ctrl-C; the first one stops after the epochs that are running.
+    """
+    with exclusive(plan.folder(job.out)):
+        conductor = Conductor(plan, job.out, watcher)
+        end = _End(job.time_limit_s, conductor)
+        if not conductor.is_finished:
+            with connected(placement.address) as cluster, end.on_interruption():
+                resources = placement.resources(cluster)
+                _fit(conductor, job, end, resources, placement.concurrency(cluster), placement.cpus_per_trial)
+        if conductor.hopeless is not None:
+            raise SpecError(conductor.hopeless)
+        return Outcome(conductor.sweep, conductor.folder, end.reason)
+
+
+def _fit(conductor: Conductor, job: Job, end: _End, resources: Mapping[str, float], at_once: int, threads: int) -> None:
+    shared = {
+        "out": str(conductor.folder.absolute()),
+        "data_root": str(job.data_root.absolute()) if job.data_root else None,
+        "memory_share": job.memory_share,
+        "threads": threads,
+        "gpu": resources.get("GPU", 0) > 0,
+        "objective": conductor.plan.objective.name,
+    }
+    asked = {{"CPU": "cpu", "GPU": "gpu"}.get(name, name): amount for name, amount in resources.items()}
+    with tempfile.TemporaryDirectory(prefix="clusterbench-tune-") as scratch:
+        tune.Tuner(
+            tune.with_resources(SampleWorker, asked),
+            tune_config=tune.TuneConfig(
+                search_alg=Handler(conductor, shared, at_once),
+                scheduler=scheduler_of(conductor.plan, conductor.known),
+                num_samples=-1,
+                reuse_actors=True,
+                trial_name_creator=_name,
+                trial_dirname_creator=_name,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                name="sweep",
+                verbose=0,
+                stop=end,
+                failure_config=tune.FailureConfig(max_failures=RETRIES),
+            ),
+        ).fit()
+
+
+class _Unsaved:
+    """Tune writes all that it is given to disk, to be restored from; a sweep is restored from sweep.json."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Handler(_Unsaved, Searcher):
+    """Hands samples to Tune and takes from each result what the search may know."""
+
+    def __init__(self, conductor: Conductor, shared: Mapping[str, Any], at_once: int) -> None:
+        super().__init__(metric=OBJECTIVE, mode=conductor.plan.objective.mode)
+        self.conductor, self.shared, self.at_once = conductor, dict(shared), at_once
+        self.number_of: dict[str, int] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if len(self.conductor.running) >= self.at_once:
+            return None
+        drawn = self.conductor.next()
+        if drawn is None:
+            return Searcher.FINISHED
+        sample, specs = drawn
+        self.number_of[trial_id] = sample.number
+        return {"number": sample.number, "specs": [spec.model_dump(mode="json") for spec in specs], "job": self.shared}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        self.conductor.epoch(self.number_of[trial_id], result[EPOCH], result[OBJECTIVE])
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The last word: the worker's own `state`, or pruned if the worker would have gone on."""
+        number = self.number_of[trial_id]
+        if error or not result:
+            self.conductor.end(number, "failed", "its process was killed or its node was lost, more often than it is retried")
+            return
+        if OBJECTIVE in result:
+            self.conductor.epoch(number, result[EPOCH], result[OBJECTIVE])
+        state = "pruned" if result["state"] == "running" else result["state"]
+        self.conductor.end(number, state, result.get("error"), hopeless=bool(result.get("hopeless")))
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: sweep.json says what is left."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: see `save`."""
+
+
+class Rungs(ASHAScheduler):
+    """ASHA that is given the epoch and the objective of each result, whatever else a result may hold."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        return super().on_trial_result(tune_controller, trial, _seen(result))
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        super().on_trial_complete(tune_controller, trial, _seen(result))
+
+
+def scheduler_of(plan: SweepPlan, known: Sequence[Sample]) -> TrialScheduler:
+    """The scheduler of a plan, with what earlier samples reached at its rungs."""
+    if not plan.rungs:
+        return FIFOScheduler()
+    first, last = plan.rungs[0], plan.rungs[-1]
+    rungs = Rungs(
+        time_attr=EPOCH,
+        metric=OBJECTIVE,
+        mode=plan.objective.mode,
+        grace_period=first,
+        max_t=2 * last,  # between the last rung and the one that would follow
+        reduction_factor=REDUCTION,
+        stop_last_trials=False,
+    )
+    for sample in known:
+        trial = SimpleNamespace(trial_id=f"known-{sample.number}")
+        rungs.on_trial_add(None, trial)  # pyright: ignore[reportArgumentType]
+        for epoch, objective in enumerate(sample.objective_by_epoch, start=1):
+            rungs.on_trial_result(None, trial, {EPOCH: epoch, OBJECTIVE: objective})
+    return rungs
+
+
+class _End(_Unsaved, Stopper):
+    """Stops a sweep that is interrupted, out of time or hopeless; its running samples are left to be taken up again."""
+
+    def __init__(self, time_limit_s: float | None, conductor: Conductor) -> None:
+        self.interrupted, self.conductor = threading.Event(), conductor
+        self.deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
+        self.reason: str | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        if self.interrupted.is_set():
+            self.reason = INTERRUPTED
+        elif self.deadline is not None and time.monotonic() > self.deadline:
+            self.reason = OUT_OF_TIME
+        return self.reason is not None or self.conductor.hopeless is not None
+
+    @contextmanager
+    def on_interruption(self) -> Iterator[None]:
+        """Inside, the first Ctrl-C stops the sweep; the next one is the usual one again."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.interrupted.set()
+            signal.signal(signal.SIGINT, before)
+            self.conductor.watcher.on_note("stopping after the epochs that are running; Ctrl-C again stops at once")
+
+        before = signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _seen(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in (EPOCH, OBJECTIVE) if name in result}
+
+
+def _name(trial: Any) -> str:
+    return f"sample-{trial.config['number']}"

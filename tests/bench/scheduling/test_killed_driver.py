@@ -1,0 +1,64 @@
+"""The driver of a suite is killed again and again; what is on disk is all that the next one needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from test_cluster import ENVIRONMENT, SCRIPT, outcome, undisturbed
+
+from clusterbench.results.record import find_records
+
+KILLS = 20
+
+
+@pytest.mark.slow
+def test_a_suite_of_10_trials_whose_driver_is_killed_20_times_is_complete_in_the_end(tmp_path: Path) -> None:
+    asked = {"seeds": 10, "settings": {"epochs": 6, "pause": 0.25}, "retries": 5}
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "out"), json.dumps(asked)]
+    dice, killed = random.Random(0), 0
+    while killed < KILLS:
+        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
+        assert driver.stdout is not None
+        driver.stdout.readline()  # the plan: the cluster is up, workers are starting
+        time.sleep(dice.uniform(0, 14))
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        killed += 1
+    last = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
+    events = [json.loads(line) for line in last.stdout.splitlines() if line.startswith("{")]
+    assert events[-1]["event"] == "end"
+    records = find_records(tmp_path / "out")
+    assert sorted(record.spec["seed"] for record in records) == list(range(10))
+    plain = undisturbed(tmp_path / "plain", 10, epochs=6, pause=0.25)
+    assert {record.id: outcome(record) for record in records} == plain
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.name.endswith((".tmp", ".partial"))]
+
+
+@pytest.mark.slow
+def test_nothing_of_a_killed_drivers_cluster_stays_behind(tmp_path: Path) -> None:
+    """Workers that outlived their driver would go on writing into records that the next driver works on."""
+    asked = {"seeds": 4, "settings": {"epochs": 400, "pause": 0.25}}
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "out"), json.dumps(asked)]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT, text=True)
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if '"epoch"' in line:
+            break
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        before = {path: path.stat().st_size for path in (tmp_path / "out").glob("*/epochs.jsonl")}
+        time.sleep(2)
+        if before == {path: path.stat().st_size for path in (tmp_path / "out").glob("*/epochs.jsonl")}:
+            break
+    else:
+        pytest.fail("workers were still writing a minute after their driver was killed")

@@ -1,0 +1,74 @@
+"""How much of a cluster a trial takes, and so how many run at a time."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from clusterbench.bench.cli.placement_options import gpu_share, memory_size, placement_of
+from clusterbench.bench.scheduling.placement import GIB, Placement
+from clusterbench.bench.spec import SpecError
+
+CLUSTER = {"CPU": 16.0, "GPU": 4.0, "memory": 64.0 * GIB, "node:10.0.0.1": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("placement", "trials"),
+    [
+        (Placement(), 4),  # a whole GPU each
+        (Placement(gpus_per_trial=0.25), 16),
+        (Placement(gpus_per_trial=0.25, cpus_per_trial=2), 8),
+        (Placement(gpus_per_trial=0), 16),
+        (Placement(gpus_per_trial=0, memory_per_trial=20 * GIB), 3),
+        (Placement(gpus_per_trial=0, max_concurrent=5), 5),
+        (Placement(gpus_per_trial=1 / 3), 12),
+        (Placement(gpus_per_trial=2), 2),
+    ],
+)
+def test_as_many_trials_run_as_fit(placement: Placement, trials: int) -> None:
+    assert placement.concurrency(CLUSTER) == trials
+
+
+def test_without_gpus_trials_take_cores_alone() -> None:
+    assert Placement().resources({"CPU": 2.0, "memory": 8.0 * GIB}) == {"CPU": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("placement", "message"),
+    [
+        (Placement(cpus_per_trial=17), "asks for 17 CPU, the whole cluster has 16"),
+        (Placement(gpus_per_trial=5), "asks for 5 GPU, the whole cluster has 4"),
+        (Placement(memory_per_trial=65 * GIB), "asks for 65 GiB of memory, the whole cluster has 64"),
+    ],
+)
+def test_what_no_node_could_ever_hold_is_refused(placement: Placement, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        placement.resources(CLUSTER)
+
+
+@pytest.mark.parametrize(("text", "share"), [(None, None), ("auto", "auto"), ("0", 0.0), ("0.25", 0.25), ("2", 2.0)])
+def test_a_share_of_a_gpu_is_read(text: str | None, share: object) -> None:
+    assert gpu_share(text) == share
+
+
+@pytest.mark.parametrize("text", ["half", "-1", "1.5", "nan", "1e9"])
+def test_what_is_no_share_of_a_gpu_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--gpus-per-trial takes"):
+        gpu_share(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [(None, None), ("4G", 4 * GIB), ("500m", 500 * 2**20), ("1.5G", 3 * GIB // 2), ("123", 123)]
+)
+def test_a_size_of_memory_is_read(text: str | None, size: int | None) -> None:
+    assert memory_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-1G", "0"])
+def test_what_is_no_size_of_memory_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="--memory-per-trial takes"):
+        memory_size(text)
+
+
+def test_the_options_make_a_placement() -> None:
+    assert placement_of("auto", 2, "0.5", "1G", 3) == Placement("auto", 2, 0.5, GIB, 3)

@@ -1,0 +1,243 @@
+"""Suites as data: ours name what the papers' tables have, a user's file is checked to the last key, parts can be chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clusterbench.bench.cli.suite import asked
+from clusterbench.bench.spec import SpecError
+from clusterbench.bench.suite_plan import cells, select
+from clusterbench.bench.suites import OURS, Suite, suite, suites
+from clusterbench.datasets.catalogue import datasets
+from clusterbench.datasets.registry import NotFound
+from clusterbench.methods.registry import methods
+from clusterbench.results.published import METHODS, published
+
+GOOD = """
+title: Mine
+defaults: {datasets: digits, seeds: 3, preset: smoke, set: {epochs: 2, views: {rotation: 5}}}
+runs:
+  - {methods: [kmeans, random], seeds: [4, 7], set: {}}
+  - {methods: iic, set: {lr: 1e-3, views: {size: 16}}, label: higher rate, time_limit: 20m, clusters: 12}
+"""
+NOT_PUBLISHED = {"exemplar", "dim", "cutout"}  # rows of Table 3 whose systems `published` names without a method
+
+
+def written(path: Path, text: str) -> Suite:
+    path.write_text(text, encoding="utf-8")
+    return suite(str(path))
+
+
+@pytest.mark.parametrize("name", suites())
+def test_ours_name_data_sets_that_exist_and_methods_that_do_or_will(name: str) -> None:
+    ours = suite(name)
+    assert set(ours.datasets) <= set(datasets.names())
+    assert set(ours.methods) <= {*METHODS.values(), *NOT_PUBLISHED}
+    assert {run.preset for run in ours.runs} <= {"paper", "short", "smoke"}
+    assert ours.shipped
+    assert ours.trials == sum(len(run.methods) * len(run.datasets) * len(run.seeds) for run in ours.runs)
+
+
+def test_ours_have_the_numbers_of_trials_that_their_tables_ask_for() -> None:
+    of_table1 = 4 * 10 + 15 * 4 * 5 + 2 * 3 * 5  # random; the other rows; SCAN and IMC-SwAV, not on mnist
+    trials = {name: suite(name).trials for name in suites()}
+    assert trials == {"quick": 15, "table1": of_table1, "table2": 30, "table3": 21, "table4": 7 * 4 * 3, "figure6": 15}
+
+
+def test_table_1_and_4_have_the_rows_and_columns_of_the_published_ones() -> None:
+    for table in ("1", "4"):
+        rows = [row for row in published() if row.table == table]
+        ours = suite(f"table{table}")
+        assert {row.method for row in rows} == set(ours.methods) - {"scan", "imc-swav"}
+        assert {row.dataset for row in rows} == set(ours.datasets)
+
+
+def test_table_2_has_a_row_for_each_published_one_and_each_changes_one_thing() -> None:
+    ours = suite("table2")
+    labels = {row.system for row in published() if row.table == "2"}
+    assert labels <= {run.label for run in ours.runs}
+    assert sorted(len(run.settings) for run in ours.runs) == [0, 1, 1, 1, 1, 1]
+    assert {run.label for run in ours.runs if not run.settings} == {"Full setting"}
+
+
+def test_what_this_version_lacks_of_ours_is_told_and_the_rest_goes_on() -> None:
+    found = cells(suite("table2"))
+    lacking = [cell for cell in found if cell.resolved is None]
+    settings = set(methods.get("iic").Config.model_fields)
+    assert [cell.run.label for cell in lacking] == [
+        run.label for run in suite("table2").runs if not set(run.settings) <= settings
+    ]
+    assert all("auxiliary_images" in cell.why_not for cell in lacking)
+    repeats = next(cell for cell in found if cell.run.settings == {"repeats": 1})
+    assert repeats.resolved is not None
+    assert (repeats.resolved.config["repeats"], repeats.resolved.config["batch_pairs"]) == (1, 700)
+    assert repeats.resolved.overrides == {"repeats": 1}
+
+
+def test_a_task_that_no_method_has_yet_is_told_too() -> None:
+    for name in ("table3", "table4", "figure6"):
+        for cell in cells(suite(name)):
+            if cell.method in methods.names() and methods.get(cell.method).task == "clustering":
+                assert cell.resolved is None
+                assert "is a method for clustering" in cell.why_not
+
+
+def test_products_hold_exactly_what_can_be_run() -> None:
+    found = cells(suite("table1"))
+    products = asked(found, None, False)
+    runnable = {(cell.method, cell.dataset, seed) for cell in found if cell.resolved for seed in cell.run.seeds}
+    trials = [(m, d, seed) for each in products for m in each.methods for d in each.datasets for seed in each.seeds]
+    assert sorted(trials) == sorted(runnable)
+    assert ("iic", "stl10", 4) in runnable
+    assert not any(cell.method == "scan" for cell in found if cell.resolved) or "scan" in methods.names()
+
+
+def test_a_users_file_with_defaults_products_and_merged_settings(tmp_path: Path) -> None:
+    mine = written(tmp_path / "mine.yaml", GOOD)
+    classical, trained = mine.runs
+    assert (classical.methods, classical.datasets, classical.seeds) == (("kmeans", "random"), ("digits",), (4, 7))
+    assert (trained.methods, trained.seeds, trained.label) == (("iic",), (0, 1, 2), "higher rate")
+    assert trained.settings == {"epochs": 2, "lr": 0.001, "views": {"rotation": 5, "size": 16}}
+    assert (trained.time_limit, trained.clusters, trained.preset) == (1200.0, 12, "smoke")
+    assert mine.trials == 2 * 2 + 3
+    assert (mine.shipped, mine.command()) == (False, f"bench suite run {tmp_path}/mine.yaml")
+
+
+def test_settings_reach_the_configuration_by_way_of_the_words_of_set(tmp_path: Path) -> None:
+    mine = written(
+        tmp_path / "mine.yaml", "title: t\nruns: [{methods: iic, datasets: digits, set: {lr: 1e-5, views.rotation: 7}}]"
+    )
+    (product,) = asked(cells(mine), None, False)
+    assert [*product.settings] == ["lr=1.0e-05", "views.rotation=7"]
+    (cell,) = cells(mine)
+    assert cell.resolved is not None
+    assert (cell.resolved.config["lr"], cell.resolved.config["views"]["rotation"]) == (1e-5, 7)
+
+
+RUN = "{methods: kmeans, datasets: digits}"
+BROKEN = {
+    "empty": ("", "a suite has a title and runs as 'name: value' lines; this is a NoneType"),
+    "a list": ("- kmeans", "this is a list"),
+    "not YAML": ("title: [", "is not YAML"),
+    "a key twice": (f"title: t\nruns: [{RUN}]\nruns: [{RUN}]", "the key 'runs' stands twice"),
+    "no title": (f"runs: [{RUN}]", "title is missing."),
+    "no runs": ("title: t", "runs is missing."),
+    "runs of nothing": ("title: t\nruns: []", "runs: "),
+    "unknown key of a suite": (f"title: t\nrun: [{RUN}]\nruns: [{RUN}]", "unknown key 'run'. Did you mean 'runs'?"),
+    "unknown key of a run": (
+        f"title: t\nruns: [{RUN}, {{methods: kmeans, dataset: digits}}]",
+        "runs[1]: unknown key 'dataset'. Did you mean 'datasets'?",
+    ),
+    "unknown key of the defaults": (
+        f"title: t\ndefaults: {{protocl: full}}\nruns: [{RUN}]",
+        "defaults: unknown key 'protocl'. Did you mean 'protocol'?",
+    ),
+    "a label for all": (f"title: t\ndefaults: {{label: all}}\nruns: [{RUN}]", "defaults: unknown key 'label'. Known: methods,"),
+    "a run that is a name": ("title: t\nruns: [kmeans]", "runs[0]: "),
+    "no data set": ("title: t\nruns: [{methods: kmeans}]", "runs[0] names no datasets, and the defaults name none either."),
+    "methods as a mapping": (
+        "title: t\nruns: [{methods: {kmeans: 1}, datasets: digits}]",
+        "runs[0].methods: write a name or a list of names (got {'kmeans': 1}).",
+    ),
+    "seeds in words": ("title: t\ndefaults: {seeds: many}\nruns: []", "defaults.seeds: write a number of seeds (5) or a list"),
+    "no seeds": (f"title: t\ndefaults: {{seeds: 0}}\nruns: [{RUN}]", "defaults.seeds: a number of seeds is 1 to 10,000"),
+    "negative seed": (f"title: t\ndefaults: {{seeds: [0, -1]}}\nruns: [{RUN}]", "defaults.seeds: write a number of seeds"),
+    "protocol": ("title: t\nruns: [{methods: kmeans, datasets: digits, protocol: ful}]", "runs[0].protocol: "),
+    "one cluster": ("title: t\nruns: [{methods: kmeans, datasets: digits, clusters: 1}]", "runs[0].clusters: "),
+    "clusters as text": ("title: t\nruns: [{methods: kmeans, datasets: digits, clusters: '10'}]", "runs[0].clusters: "),
+    "time limit": (
+        "title: t\nruns: [{methods: kmeans, datasets: digits, time_limit: soon}]",
+        "runs[0].time_limit: 'soon' is not a duration. Write 90s, 10m or 1h30m (got 'soon').",
+    ),
+    "no time": ("title: t\nruns: [{methods: kmeans, datasets: digits, time_limit: 0}]", "runs[0].time_limit: "),
+    "settings as a list": ("title: t\nruns: [{methods: kmeans, datasets: digits, set: [epochs=1]}]", "runs[0].set: "),
+}
+WRONG_NAMES = {
+    "method": ("methods: kmaens, datasets: digits", "Unknown method 'kmaens'. Did you mean 'kmeans'?"),
+    "data set": ("methods: kmeans, datasets: mnits", "Unknown data set 'mnits'. Did you mean 'mnist'"),
+    "preset": ("methods: kmeans, datasets: digits, preset: smoek", "Unknown preset 'smoek'. Did you mean 'smoke'"),
+    "preset of the data set": ("methods: iic, datasets: digits, preset: paper", "The preset 'paper' of iic has settings for"),
+    "setting": ("methods: iic, datasets: digits, set: {epoch: 3}", "iic: unknown setting 'epoch'. Did you mean 'epochs'?"),
+    "value": ("methods: iic, datasets: digits, set: {lr: -1}", "iic: setting 'lr': "),
+    "task of the data": ("methods: kmeans, datasets: potsdam", "kmeans is a method for clustering, potsdam is a data set for"),
+    "task": ("methods: kmeans, datasets: digits, task: segmentation", "kmeans is a method for clustering, this run asks for"),
+    "protocol": ("methods: kmeans, datasets: digits, protocol: split", "digits has no protocol 'split'."),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_file_is_told_in_one_line_with_the_place_in_it(tmp_path: Path, fault: str) -> None:
+    text, why = BROKEN[fault]
+    with pytest.raises(SpecError) as told:
+        written(tmp_path / "mine.yaml", text)
+    assert why in str(told.value)
+    assert "mine.yaml" in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("fault", WRONG_NAMES)
+def test_a_name_that_does_not_exist_in_a_users_file_is_told_with_its_run(tmp_path: Path, fault: str) -> None:
+    run, why = WRONG_NAMES[fault]
+    mine = written(tmp_path / "mine.yaml", f"title: t\nruns: [{RUN}, {{{run}}}]")
+    with pytest.raises(SpecError, match=r"mine\.yaml: runs\[1\]: ") as told:
+        cells(mine)
+    assert why in str(told.value)
+
+
+def test_a_name_that_is_neither_ours_nor_a_file_suggests_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"Unknown suite 'tabel1'\. Did you mean 'table1'"):
+        suite("tabel1")
+    with pytest.raises(SpecError, match="There is no suite file nowhere.yaml"):
+        suite("nowhere.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "latin.yml").write_bytes(b"title: caf\xe9")
+    for name in ("folder.yaml", "latin.yml"):
+        with pytest.raises(SpecError, match="Cannot read the suite file"):
+            suite(str(tmp_path / name))
+
+
+def test_a_file_of_any_name_is_a_suite_but_ours_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("plan", "quick"):
+        Path(name).write_text(GOOD)
+    assert suite("plan").title == "Mine"
+    assert suite("quick").shipped
+    assert suite("./quick").title == "Mine"
+
+
+def test_parts_of_a_suite_by_method_data_set_preset_and_seeds() -> None:
+    part = select(suite("table1"), chosen_methods=["iic", "random"], chosen_datasets=["mnist"], preset="short", seeds=(3, 4, 5))
+    assert part.trials == 2 * 3
+    assert {(run.preset, run.seeds) for run in part.runs} == {("short", (3, 4, 5))}
+    assert [run.trials for run in part.runs] == [3, 3, 0]
+
+
+def test_a_data_set_that_a_suite_does_not_name_takes_the_place_of_its_own() -> None:
+    assert select(suite("table2"), chosen_datasets=["mnist"]).datasets == ("mnist",)
+    both = select(suite("figure6"), chosen_datasets=["mnist", "usps"])
+    assert [run.datasets for run in both.runs] == [("usps",)] * 4 + [("mnist", "usps")]
+    sample = select(suite("figure6"), chosen_datasets=["mnist@sample"])
+    assert [run.datasets for run in sample.runs] == [()] * 4 + [("mnist@sample",)]
+
+
+def test_a_choice_that_nobody_knows_is_refused() -> None:
+    for choice, why in (
+        ({"chosen_methods": ["spectrl"]}, "Unknown method 'spectrl'. Did you mean 'spectral'"),
+        ({"chosen_datasets": ["mnits"]}, "Unknown data set 'mnits'"),
+        ({"preset": "papr"}, "Unknown preset 'papr'. Did you mean 'paper'"),
+    ):
+        with pytest.raises(NotFound) as told:
+            select(suite("table1"), **choice)  # type: ignore[arg-type]
+        assert why in str(told.value)
+
+
+def test_a_file_of_ours_copied_becomes_a_users_and_must_name_what_there_is(tmp_path: Path) -> None:
+    import yaml
+
+    cards = yaml.safe_load(OURS.read_text(encoding="utf-8"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(cards["quick"]), encoding="utf-8")
+    assert suite(str(path)).runs == suite("quick").runs
+    assert all(cell.resolved for cell in cells(suite(str(path))))
