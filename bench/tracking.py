@@ -42,7 +42,7 @@ class MlflowListener(Listener):
     Args:
         uri: MLflow tracking URI, see `store_uri`.
         out: folder of the records.
-        title: of the run that the trials are nested in, if they are several; the same title is the same run. None for none.
+        title: of the run that the trials are nested in, if they are several; the same title is the same run. None or "" for none.
         experiment: name of the MLflow experiment, by default `clusterbench`.
         say: prints one line for the user; called in the driver's thread only.
         patience_s: seconds that `on_end` may take.
@@ -58,7 +58,7 @@ class MlflowListener(Listener):
         say: Callable[[str], None],
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self.uri, self.out, self.title, self.experiment = uri, out, title, experiment
+        self.uri, self.out, self.title, self.experiment = uri, out, title or None, experiment
         self.patience_s = patience_s
         self.refused = False
         self._tell = say

@@ -105,6 +105,7 @@ def _in_this_process(trials: Sequence[Trial], options: RunOptions, storage: Stor
 def _on_ray(planned: Sequence[Planned], options: RunOptions, storage: Storage, title: str) -> int:
     set_environment(options.placement.address)
     from ..live import ManyTrials
+    from ..scheduling.client import PREFIX, run_through_client
     from ..scheduling.driver import Job, run_many
     from ..tracking import MlflowListener, store_uri
 
@@ -120,7 +121,8 @@ def _on_ray(planned: Sequence[Planned], options: RunOptions, storage: Storage, t
     try:
         with ManyTrials(results.progress, quiet=options.quiet, title=title, troubles=False) as shown:
             listeners = [shown, shown.above(results), *([tracker] if tracker else [])]
-            run_many(planned, job, options.placement, Listeners(listeners))
+            run = run_through_client if options.placement.address.startswith(PREFIX) else run_many
+            run(planned, job, options.placement, Listeners(listeners))
     except KeyboardInterrupt:
         results.conclude(options.svg)
         say(STOPPED.format(done=len(results.records), all=len(planned)))

@@ -91,7 +91,15 @@ def connected(address: str) -> Iterator[Mapping[str, float]]:
     if ray.is_initialized():
         yield ray.cluster_resources()
         return
-    ray.init(**_options(address))
+    try:
+        ray.init(**_options(address))
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        if address == HERE:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise SpecError(
+            f"No Ray cluster answers at {address!r} ({reason}). Start one (ray start --head), or leave --address out."
+        ) from error
     try:
         yield ray.cluster_resources()
     finally:
@@ -101,7 +109,7 @@ def connected(address: str) -> Iterator[Mapping[str, float]]:
 def _options(address: str) -> dict[str, Any]:
     from ..devices import available_cores
 
-    common = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+    common = {"logging_level": "ERROR", "log_to_driver": False}
     if address != HERE:
         return {**common, "address": address}
-    return {**common, "address": "local", "num_cpus": available_cores()}
+    return {**common, "address": HERE, "num_cpus": available_cores(), "include_dashboard": False}

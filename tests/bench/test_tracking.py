@@ -248,7 +248,7 @@ def test_a_store_that_comes_back_gets_everything(uri: str, out: Path, told: Told
         return feeds(store, *arguments, **options)
 
     monkeypatch.setattr(Store, "feed", away_at_first)
-    listener, trials = listening(uri, out, told, 4)
+    listener, trials = listening(uri, out, told, 4, title="")
     tools.drive(listener, trials, out)
     while listener._courier is None or listener._courier.waiting:
         threading.Event().wait(0.01)

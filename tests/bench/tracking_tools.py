@@ -5,6 +5,8 @@ Run as a script it writes records into a folder, as a worker does: `python track
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Iterable
@@ -79,6 +81,7 @@ def _empty_store() -> Path:
     from mlflow import MlflowClient
 
     path = Path(mkdtemp(prefix="clusterbench-tests-")) / "mlflow.db"
+    atexit.register(shutil.rmtree, path.parent, ignore_errors=True)
     MlflowClient(f"sqlite:///{path}").search_experiments()
     return path
 

@@ -68,8 +68,8 @@ def main() -> None:
     importlib.import_module("walking")  # registers the method in this process, as `imports` does in the workers
     out, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
     nodes = asked.get("nodes", 0)
-    set_environment("local" if not nodes else "cluster")
     cluster, address = None, asked.get("address", "local")
+    set_environment("cluster" if nodes else address)
     if nodes:
         from ray.cluster_utils import Cluster
 
@@ -82,11 +82,12 @@ def main() -> None:
     planned = [Planned(t.spec.identity(), t.spec, finished_record(find_folder(t.spec, out))) for t in trials]
     teller = Teller(cluster, asked.get("lose_a_node_after"))
 
+    from clusterbench.bench.scheduling.client import PREFIX, run_through_client
     from clusterbench.bench.scheduling.driver import Job, run_many
 
     job = Job(out, retries=asked.get("retries", 2), imports=("walking",))
     placement = Placement(address, max_concurrent=asked.get("max_concurrent"))
-    records = run_many(planned, job, placement, teller)
+    records = (run_through_client if address.startswith(PREFIX) else run_many)(planned, job, placement, teller)
     teller.tell("end", records=len(records), seconds_each=asked.get("seeds", 4))
     if cluster is not None:
         cluster.shutdown()

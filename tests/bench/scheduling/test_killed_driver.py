@@ -62,3 +62,21 @@ def test_nothing_of_a_killed_drivers_cluster_stays_behind(tmp_path: Path) -> Non
             break
     else:
         pytest.fail("workers were still writing a minute after their driver was killed")
+
+
+@pytest.mark.slow
+def test_two_drivers_on_one_folder_run_every_trial_once_and_damage_none(tmp_path: Path) -> None:
+    asked = {"seeds": 6, "settings": {"epochs": 4, "pause": 0.3}}
+    command = [sys.executable, str(SCRIPT), str(tmp_path / "out"), json.dumps(asked)]
+    drivers = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT, text=True) for _ in range(2)
+    ]
+    told = [driver.communicate(timeout=240)[0] for driver in drivers]
+    assert [driver.returncode for driver in drivers] == [0, 0]
+    for out in told:
+        events = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        assert events[-1]["event"] == "end" and events[-1]["records"] == 6
+        assert not [event for event in events if event["event"] == "fail"]
+    records = find_records(tmp_path / "out")
+    assert all(record.cost["resumed"] == 0 for record in records)
+    assert {record.id: outcome(record) for record in records} == undisturbed(tmp_path / "plain", 6, epochs=4, pause=0.3)
