@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -77,6 +78,9 @@ def run_all(asked: Sequence[Asked], options: RunOptions, *, title: str = "") -> 
         remember(sys.argv[1:], options.out)
     planned = [_planned(trial, options) for trial in trials]
     left = [trial for trial in planned if trial.done is None]
+    if options.placement.address != NO_RAY and len(left) > 1 and find_spec("ray") is None:
+        say("Ray is not installed (pip install 'ray[client,tune]'): the trials run one after the other in this process.")
+        options = replace(options, placement=replace(options.placement, address=NO_RAY))
     if options.placement.address == NO_RAY or len(left) < 2:
         return _in_this_process(trials, options, storage)
     return _on_ray(planned, options, storage, title or "trials")

@@ -222,3 +222,11 @@ def test_iic_shows_its_sub_heads(bench: Bench) -> None:
     assert re.search(r"epoch 2/2: loss main (-?\d\.\d{3}\*? *){3}, ACC \d", ran.err)
     assert json.loads((record.folder / "record.json").read_text())["status"] == "complete"
     assert yaml.safe_load((record.folder / "config.yaml").read_text())["config"]["sub_heads"] == 3
+
+
+def test_without_ray_several_trials_run_one_after_the_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("clusterbench.bench.cli.many.find_spec", lambda name: None)
+    ran = bench("run", "--dataset", "digits", *KMEANS, "--seeds", "2", "--mlflow", "off")
+    assert ran.code == 0
+    assert "Ray is not installed" in ran.err
+    assert len(bench.folders) == 2
