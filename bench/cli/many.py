@@ -114,9 +114,8 @@ def _on_ray(planned: Sequence[Planned], options: RunOptions, storage: Storage, t
     from ..tracking import MlflowListener, store_uri
 
     uri = store_uri(options.mlflow, options.out)
-    tracker = (
-        MlflowListener(uri, options.out, title=title, say=lambda text: None if options.quiet else say(text)) if uri else None
-    )
+    told = _silent if options.quiet else say
+    tracker = MlflowListener(uri, options.out, title=title, say=told) if uri else None
     results = Results(quiet=options.quiet, said=options.said, viewer=lambda: tracker.viewer if tracker else None)
     job = Job(
         options.out, options.data_root, options.force, options.memory_share, options.retries,
