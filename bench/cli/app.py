@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import data, doctor, export, import_, leaderboard, list, resume, run, show, suite, sweep, tables
+from . import data, doctor, export, import_, leaderboard, list, resume, run, show, suite, sweep, tables, typed
 from .errors import one_line, say
 from .help import examples
 
@@ -21,7 +21,9 @@ app = typer.Typer(
     epilog=examples(
         "bench run --method iic --dataset digits",
         "bench run --method iic --method kmeans --dataset digits --seeds 5",
-        "bench list methods",
+        "bench suite run table1 --dry-run",
+        "bench sweep --method iic --dataset digits --samples 20",
+        "bench data prepare cifar10 --download",
         "bench show iic",
         "bench tables 1 --format markdown",
         "bench doctor",
@@ -62,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = [*(sys.argv[1:] if arguments is None else arguments)]
     debug = "--debug" in words
+    typed.words.set(tuple(words))
     try:
         app(args=[word for word in words if word != "--debug"], prog_name="bench")
     except SystemExit as leaving:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from ..scheduling.events import Listeners, Planned
 from ..scheduling.placement import NO_RAY, Placement, set_environment
 from ..scheduling.storage import Storage
 from ..trial_folder import find_folder, finished_record
+from . import typed
 from .batch import Batch
 from .errors import say
 from .plan import Asked, Trial, plan
@@ -74,8 +74,8 @@ def run_all(asked: Sequence[Asked], options: RunOptions, *, title: str = "") -> 
         storage.check()
         storage.fetch_records()
         options = replace(options, out=storage.local)
-    if len(trials) > 1:
-        remember(sys.argv[1:], options.out)
+    if len(trials) > 1 and typed.words.get():
+        remember(typed.words.get(), options.out)
     planned = [_planned(trial, options) for trial in trials]
     left = [trial for trial in planned if trial.done is None]
     if options.placement.address != NO_RAY and len(left) > 1 and find_spec("ray") is None:

@@ -123,7 +123,9 @@ def sweep(
 
         set_environment(address)
         from ..data_progress import DataProgress
+        from ..last_run import remember
         from ..sweep.plan import SweepPlan, Ways
+        from . import typed
         from .plan import Asked, plan
         from .sweep_output import conduct
     asked = Asked(
@@ -144,6 +146,8 @@ def sweep(
     with DataProgress(progress, quiet=quiet) as shown:
         trials = plan(asked, shown)
     planned = SweepPlan(asked, ways, trials)
+    if typed.words.get():
+        remember(typed.words.get(), output_folder(out))
     code = conduct(
         planned, output_folder(out), placement, data_root=data_root, memory_share=memory_share, time_limit_s=limit, quiet=quiet
     )
