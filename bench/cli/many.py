@@ -79,7 +79,7 @@ def run_all(asked: Sequence[Asked], options: RunOptions, *, title: str = "") -> 
     planned = [_planned(trial, options) for trial in trials]
     left = [trial for trial in planned if trial.done is None]
     if options.placement.address != NO_RAY and len(left) > 1 and find_spec("ray") is None:
-        say("Ray is not installed (pip install 'ray[client,tune]'): the trials run one after the other in this process.")
+        say("Ray is not installed (pip install 'ray[tune]'): the trials run one after the other in this process.")
         options = replace(options, placement=replace(options.placement, address=NO_RAY))
     if options.placement.address == NO_RAY or len(left) < 2:
         return _in_this_process(trials, options, storage)
@@ -109,7 +109,6 @@ def _in_this_process(trials: Sequence[Trial], options: RunOptions, storage: Stor
 def _on_ray(planned: Sequence[Planned], options: RunOptions, storage: Storage, title: str) -> int:
     set_environment(options.placement.address)
     from ..live import ManyTrials
-    from ..scheduling.client import PREFIX, run_through_client
     from ..scheduling.driver import Job, run_many
     from ..tracking import MlflowListener, store_uri
 
@@ -124,8 +123,7 @@ def _on_ray(planned: Sequence[Planned], options: RunOptions, storage: Storage, t
     try:
         with ManyTrials(results.progress, quiet=options.quiet, title=title, troubles=False) as shown:
             listeners = [shown, shown.above(results), *([tracker] if tracker else [])]
-            run = run_through_client if options.placement.address.startswith(PREFIX) else run_many
-            run(planned, job, options.placement, Listeners(listeners))
+            run_many(planned, job, options.placement, Listeners(listeners))
     except KeyboardInterrupt:
         results.conclude(options.svg)
         say(STOPPED.format(done=len(results.records), all=len(planned)))

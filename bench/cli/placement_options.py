@@ -15,7 +15,7 @@ Address = Annotated[
     str,
     typer.Option(
         metavar="ADDRESS",
-        help="Ray: local (this command's own), auto (this machine's cluster), ray://HOST:PORT; none: one after the other.",
+        help="Ray: local (this command's own), auto (this machine's cluster), HOST:PORT; none: one after the other.",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ..spec import SpecError
 
 HERE = "local"  # a Ray of this command's own
+CLIENT = "ray://"  # the address of a cluster as seen from outside
 NO_RAY = "none"  # one trial after the other in this process
 GIB = 2**30
 QUIET = {
@@ -33,8 +34,8 @@ class Placement:
     """How trials are placed.
 
     Attributes:
-        address: `local` (a Ray of this command's own), `auto` (the cluster of this machine), `ray://HOST:PORT` or
-            `HOST:PORT`, or `none` (no Ray: one trial after the other in this process).
+        address: `local` (a Ray of this command's own), `auto` (the cluster of this machine), `HOST:PORT` of a cluster
+            that this machine is a node of, or `none` (no Ray: one trial after the other in this process).
         cpus_per_trial: at least 1; also the threads that each trial computes with.
         gpus_per_trial: 0 for none; a fraction lets several trials share a GPU; None for a whole one where there are any;
             `auto` to measure the first trial and pack by that.
@@ -88,6 +89,11 @@ def connected(address: str) -> Iterator[Mapping[str, float]]:
     """
     import ray
 
+    if address.startswith(CLIENT):
+        raise SpecError(
+            f"{address}: the command that hands out trials must be a process of the cluster. Run it on one of its nodes "
+            "with --address auto, or hand it in with: ray job submit"
+        )
     if ray.is_initialized():
         yield ray.cluster_resources()
         return
@@ -98,7 +104,8 @@ def connected(address: str) -> Iterator[Mapping[str, float]]:
             raise
         reason = " ".join(str(error).split())[:200]
         raise SpecError(
-            f"No Ray cluster answers at {address!r} ({reason}). Start one (ray start --head), or leave --address out."
+            f"No Ray cluster answers at {address!r} ({reason}). Start one (ray start --head), or leave --address out. "
+            "If it has a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as there."
         ) from error
     try:
         yield ray.cluster_resources()

@@ -82,12 +82,11 @@ def main() -> None:
     planned = [Planned(t.spec.identity(), t.spec, finished_record(find_folder(t.spec, out))) for t in trials]
     teller = Teller(cluster, asked.get("lose_a_node_after"))
 
-    from clusterbench.bench.scheduling.client import PREFIX, run_through_client
     from clusterbench.bench.scheduling.driver import Job, run_many
 
     job = Job(out, retries=asked.get("retries", 2), imports=("walking",))
     placement = Placement(address, max_concurrent=asked.get("max_concurrent"))
-    records = (run_through_client if address.startswith(PREFIX) else run_many)(planned, job, placement, teller)
+    records = run_many(planned, job, placement, teller)
     teller.tell("end", records=len(records), seconds_each=asked.get("seeds", 4))
     if cluster is not None:
         cluster.shutdown()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ Events = list[dict[str, Any]]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(SCRIPT.parent)}
 
 
-def walks(out: Path, **asked: Any) -> Events:
+def walks(out: Path, environment: Mapping[str, str] | None = None, **asked: Any) -> Events:
     """What a driver told, event by event."""
     done = subprocess.run(
         [sys.executable, str(SCRIPT), str(out), json.dumps(asked)],
-        capture_output=True, text=True, timeout=300, env=ENVIRONMENT, check=False,
+        capture_output=True, text=True, timeout=300, env=ENVIRONMENT | dict(environment or {}), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

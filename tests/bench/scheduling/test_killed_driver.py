@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -25,12 +23,11 @@ def test_a_suite_of_10_trials_whose_driver_is_killed_20_times_is_complete_in_the
     command = [sys.executable, str(SCRIPT), str(tmp_path / "out"), json.dumps(asked)]
     dice, killed = random.Random(0), 0
     while killed < KILLS:
-        driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
-        assert driver.stdout is not None
-        driver.stdout.readline()  # the plan: the cluster is up, workers are starting
-        time.sleep(dice.uniform(0, 14))
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as driver:
+            assert driver.stdout is not None
+            driver.stdout.readline()  # the plan: the cluster is up, workers are starting
+            time.sleep(dice.uniform(0, 14))
+            driver.kill()
         killed += 1
     last = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True)
     events = [json.loads(line) for line in last.stdout.splitlines() if line.startswith("{")]
@@ -47,13 +44,10 @@ def test_nothing_of_a_killed_drivers_cluster_stays_behind(tmp_path: Path) -> Non
     """Workers that outlived their driver would go on writing into records that the next driver works on."""
     asked = {"seeds": 4, "settings": {"epochs": 400, "pause": 0.25}}
     command = [sys.executable, str(SCRIPT), str(tmp_path / "out"), json.dumps(asked)]
-    driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT, text=True)
-    assert driver.stdout is not None
-    for line in driver.stdout:
-        if '"epoch"' in line:
-            break
-    os.kill(driver.pid, signal.SIGKILL)
-    driver.wait()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT, text=True) as driver:
+        assert driver.stdout is not None
+        next(line for line in driver.stdout if '"epoch"' in line)
+        driver.kill()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         before = {path: path.stat().st_size for path in (tmp_path / "out").glob("*/epochs.jsonl")}

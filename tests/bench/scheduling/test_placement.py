@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from clusterbench.bench.cli.placement_options import gpu_share, memory_size, placement_of
-from clusterbench.bench.scheduling.placement import GIB, Placement
+from clusterbench.bench.scheduling.placement import GIB, Placement, connected
 from clusterbench.bench.spec import SpecError
 
 CLUSTER = {"CPU": 16.0, "GPU": 4.0, "memory": 64.0 * GIB, "node:10.0.0.1": 1.0}
@@ -72,3 +72,8 @@ def test_what_is_no_size_of_memory_is_refused(text: str) -> None:
 
 def test_the_options_make_a_placement() -> None:
     assert placement_of("auto", 2, "0.5", "1G", 3) == Placement("auto", 2, 0.5, GIB, 3)
+
+
+def test_a_cluster_seen_from_outside_is_refused_with_the_way_in() -> None:
+    with pytest.raises(SpecError, match="must be a process of the cluster.*--address auto"), connected("ray://10.0.0.1:10001"):
+        pass
