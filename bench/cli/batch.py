@@ -12,7 +12,7 @@ from ..scheduling.events import Planned
 from ..scheduling.storage import Storage
 from ..terminal import waiting
 from ..trial import run_trial
-from ..trial_folder import find_folder, finished_record
+from ..trial_folder import find_folder
 from .errors import one_line, say
 from .plan import Trial
 from .results import Results
@@ -24,6 +24,7 @@ class Batch:
 
     Args:
         trials: what to run, in this order.
+        planned: the same trials, with the records of those that are not run again.
         out: folder of the records.
         device: `cpu` or `cuda:N`.
         tracking: where records are delivered to.
@@ -37,6 +38,7 @@ class Batch:
     def __init__(
         self,
         trials: Sequence[Trial],
+        planned: Sequence[Planned],
         out: Path,
         device: str,
         tracking: Tracking,
@@ -47,7 +49,8 @@ class Batch:
         memory_share: float = DEFAULT_MEMORY_SHARE,
         storage: Storage | None = None,
     ) -> None:
-        self.trials, self.out, self.device, self.tracking, self.results = trials, out, device, tracking, results
+        self.trials, self.planned = trials, planned
+        self.out, self.device, self.tracking, self.results = out, device, tracking, results
         self.force, self.quiet, self.memory_share = force, quiet, memory_share
         self.storage = storage or Storage(out)
 
@@ -56,9 +59,8 @@ class Batch:
 
         A single trial's error is raised; one of several is told, counted, and the others go on.
         """
-        planned = [Planned(trial.spec.identity(), trial.spec, self._done(trial)) for trial in self.trials]
-        self.results.on_plan(planned)
-        for number, (trial, plan) in enumerate(zip(self.trials, planned, strict=True), start=1):
+        self.results.on_plan(self.planned)
+        for number, (trial, plan) in enumerate(zip(self.trials, self.planned, strict=True), start=1):
             try:
                 record = plan.done or self._one(trial, number)
             except KeyboardInterrupt as interruption:  # a trial's own says how far it came
@@ -75,9 +77,6 @@ class Batch:
             self._deliver(record)
         self.results.conclude(svg)
         return 1 if self.results.failures else 0
-
-    def _done(self, trial: Trial) -> Record | None:
-        return None if self.force else finished_record(find_folder(trial.spec, self.out))
 
     def _one(self, trial: Trial, number: int) -> Record:
         folder = find_folder(trial.spec, self.out).name

@@ -82,7 +82,7 @@ def run_all(asked: Sequence[Asked], options: RunOptions, *, title: str = "") -> 
         say("Ray is not installed (pip install 'ray[tune]'): the trials run one after the other in this process.")
         options = replace(options, placement=replace(options.placement, address=NO_RAY))
     if options.placement.address == NO_RAY or len(left) < 2:
-        return _in_this_process(trials, options, storage)
+        return _in_this_process(trials, planned, options, storage)
     return _on_ray(planned, options, storage, title or "trials")
 
 
@@ -91,7 +91,7 @@ def _planned(trial: Trial, options: RunOptions) -> Planned:
     return Planned(trial.spec.identity(), trial.spec, done)
 
 
-def _in_this_process(trials: Sequence[Trial], options: RunOptions, storage: Storage) -> int:
+def _in_this_process(trials: Sequence[Trial], planned: Sequence[Planned], options: RunOptions, storage: Storage) -> int:
     from ..devices import keep_freed_memory, resolve_device, set_threads
 
     device = resolve_device(options.device)
@@ -100,7 +100,7 @@ def _in_this_process(trials: Sequence[Trial], options: RunOptions, storage: Stor
     tracking = Tracking(options.mlflow, options.out, quiet=options.quiet)
     results = Results(quiet=options.quiet, said=options.said, viewer=lambda: tracking.viewer)
     batch = Batch(
-        trials, options.out, device, tracking, results,
+        trials, planned, options.out, device, tracking, results,
         force=options.force, quiet=options.quiet, memory_share=options.memory_share, storage=storage,
     )  # fmt: skip
     return batch.run(options.svg)

@@ -27,7 +27,7 @@ from ..trial_folder import find_folder
 from .attempts import Attempts, Failure, Kind, Verdict
 from .events import Listener, Planned, Progress
 from .packing import Appetite, kinds, measure, share_for_all
-from .placement import Placement, connected
+from .placement import Placement, as_tune_asks, connected
 from .storage import Storage
 from .worker import Board, TrialWorker
 
@@ -128,9 +128,8 @@ def _board() -> Any:
 
 
 def _fit(desk: _Desk, resources: dict[str, float], board: Any, scratch: str) -> None:
-    asked = {{"CPU": "cpu", "GPU": "gpu"}.get(name, name): amount for name, amount in resources.items()}
     tuner = tune.Tuner(
-        tune.with_resources(TrialWorker, asked),
+        tune.with_resources(TrialWorker, as_tune_asks(resources)),
         tune_config=tune.TuneConfig(search_alg=_Hand(desk), num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(storage_path=scratch, name="trials", verbose=0, callbacks=[_Ear(desk, board)]),
     )

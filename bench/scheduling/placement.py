@@ -70,6 +70,11 @@ class Placement:
         return max(1, min(fit, self.max_concurrent or fit))
 
 
+def as_tune_asks(resources: Mapping[str, float]) -> dict[str, float]:
+    """`Placement.resources` under the names that Ray Tune has for them."""
+    return {{"CPU": "cpu", "GPU": "gpu"}.get(name, name): amount for name, amount in resources.items()}
+
+
 def set_environment(address: str) -> None:
     """What Ray reads from the environment when it is imported, so before that: few words, and a token for a cluster of our own.
 

@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from ..lock import exclusive
-from ..scheduling.placement import Placement, connected
+from ..scheduling.placement import Placement, as_tune_asks, connected
 from ..spec import SpecError
 from ..trial_folder import INTERRUPTED, OUT_OF_TIME
 from .conductor import Conductor, Watcher
@@ -86,10 +86,9 @@ def _fit(conductor: Conductor, job: Job, end: _End, resources: Mapping[str, floa
         "gpu": resources.get("GPU", 0) > 0,
         "objective": conductor.plan.objective.name,
     }
-    asked = {{"CPU": "cpu", "GPU": "gpu"}.get(name, name): amount for name, amount in resources.items()}
     with tempfile.TemporaryDirectory(prefix="clusterbench-tune-") as scratch:
         tune.Tuner(
-            tune.with_resources(SampleWorker, asked),
+            tune.with_resources(SampleWorker, as_tune_asks(resources)),
             tune_config=tune.TuneConfig(
                 search_alg=Handler(conductor, shared, at_once),
                 scheduler=scheduler_of(conductor.plan, conductor.known),
