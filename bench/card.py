@@ -19,7 +19,8 @@ from rich.text import Text
 from ..results.grid import NONE, duration, percent
 from ..results.groups import Spread, group_records
 from ..results.record import Record
-from .config import WITHOUT_PRESETS
+from . import diagnostics
+from .run_line import run_line
 from .terminal import UNBROKEN, emit, yaml_line
 
 CHOICES = {"own-loss": "lowest own loss", "last": "last epoch", "oracle": "oracle (uses labels)"}
@@ -96,8 +97,9 @@ def warnings(record: Record) -> list[str]:
     own, clusters, data = record.metrics.get("own-loss", {}), record.spec["n_clusters"], record.provenance.get("data") or {}
     used, expected = own.get("clusters_used"), min(clusters, data.get("n_classes") or clusters)
     told = []
-    if used is not None and used < expected:
+    if used is not None and used < expected and not record.diagnostics.get("collapsed"):
         told.append(f"only {used} of {clusters} clusters are used: the others are empty (collapse)")
+    told += diagnostics.told(record.diagnostics, clusters)
     if own and own.get("acc") is None:
         told.append("the data has no labels, so nothing can be scored")
     return [*told, *map(str, data.get("notes") or ())]
@@ -116,26 +118,11 @@ def next_steps(
     """
     where = "" if out is None else f" --out {shlex.quote(str(out))}"
     datasets = dict.fromkeys(record.spec["dataset"] for record in records)
-    steps = [_more_seeds(records[0].spec, data_root) + where] if len(records) == 1 else []
+    steps = [run_line(records[0].spec, "5", data_root, unsaid=("short",)) + where] if len(records) == 1 else []
     steps += [f"bench leaderboard --dataset {shlex.quote(dataset)}{where}" for dataset in [*datasets][:1]]
-    steps.append(f"bench tables 1{where}")
+    if any(record.spec.get("task", "clustering") == "clustering" for record in records):
+        steps.append(f"bench tables 1{where}")
     return [*steps, viewer] if viewer else steps
-
-
-def _more_seeds(spec: Mapping[str, Any], data_root: Path | None) -> str:
-    """The same trial with five seeds."""
-    words = ["bench", "run", "--method", spec["method"], "--dataset", spec["dataset"]]
-    if spec["preset"] not in ("short", WITHOUT_PRESETS):
-        words += ["--preset", spec["preset"]]
-    for name, value in (spec.get("overrides") or {}).items():
-        words += ["--set", f"{name}={yaml_line(value)}"]
-    if spec["protocol"] != "full":
-        words += ["--protocol", spec["protocol"]]
-    if spec.get("time_limit_s"):
-        words += ["--time-limit", f"{spec['time_limit_s']:.12g}s"]
-    if data_root is not None:
-        words += ["--data-root", str(data_root)]
-    return shlex.join([*words, "--seeds", "5"])
 
 
 def _body(record: Record, steps: Sequence[str]) -> RenderableType:
@@ -144,6 +131,8 @@ def _body(record: Record, steps: Sequence[str]) -> RenderableType:
     facts.add_column(overflow="fold")
     if record.selection_gap is not None:
         facts.add_row("gap", f"{100 * record.selection_gap:+.1f} points of ACC, had labels chosen epoch and head")
+    if loss := _loss(record):
+        facts.add_row("loss", loss)
     facts.add_row("cost", _cost(record))
     for warning in warnings(record):
         facts.add_row("note", Text(warning, style="yellow"))
@@ -183,6 +172,16 @@ def _in_percent(spread: Spread | None) -> str:
 
 def _clusters(chosen: Mapping[str, Any], record: Record) -> str:
     return f"{chosen.get('clusters_used', NONE)} of {record.spec['n_clusters']}"
+
+
+def _loss(record: Record) -> str:
+    """The method's own loss beside its bound, and how far its sub-heads are apart."""
+    found = record.diagnostics
+    if found.get("criterion") is None:
+        return ""
+    gap = found.get("sub_head_gap")
+    apart = "" if gap is None else f"; sub-heads {gap:.3f} apart"
+    return diagnostics.beside_floor(found["criterion"], found.get("loss_floor")) + apart
 
 
 def _cost(record: Record) -> str:

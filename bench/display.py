@@ -53,6 +53,7 @@ class Watcher(Observer):
         self.images = 0  # in the epoch that is running
         self.started = self.epoch_started = clock()
         self.row: Mapping[str, Any] = {}
+        self.notice = ""  # the last one, with its epoch
 
     def __enter__(self) -> Watcher:
         return self
@@ -72,6 +73,9 @@ class Watcher(Observer):
     def on_epoch(self, row: Mapping[str, Any]) -> None:
         self.row, self.epochs, self.share, self.images = row, int(row["epoch"]), 0.0, 0
         self.epoch_started = self.clock()
+
+    def on_notice(self, epoch: int, text: str) -> None:
+        self.notice = f"epoch {epoch}: {text}"
 
     @property
     def elapsed(self) -> float:
@@ -116,6 +120,10 @@ class Lines(Watcher):
             told = [*(f"loss {name} {text}" for name, text in losses(row).items()), standing(row)]
             self._say(f"  epoch {self.epochs}/{self.planned}: {', '.join(part for part in told if part)}{self._pace()}")
 
+    def on_notice(self, epoch: int, text: str) -> None:
+        super().on_notice(epoch, text)
+        self._say(f"  {self.notice}")
+
     def _pace(self) -> str:
         speed = f", {self.images_per_second:,.0f} images/s" if self.images_per_second else ""
         return speed + (f", {duration(self.left)} left" if self.left else "")
@@ -147,6 +155,8 @@ class Picture(Watcher):
         for name, text in losses(self.row).items():
             table.add_row(f"loss {name}", text)
         table.add_row("now", standing(self.row) or "first epoch")
+        if self.notice:
+            table.add_row("note", Text(self.notice, style="yellow"))
         speed = f"{self.images_per_second:,.0f} images/s, " if self.images_per_second else ""
         left = f"{duration(self.left)} left" if self.left is not None else "time left not known yet"
         table.add_row("time", f"{speed}{duration(self.elapsed)} gone, {left}")
@@ -174,8 +184,11 @@ def watcher(console: Console, place: tuple[int, int], device: str, *, quiet: boo
 
 
 def losses(row: Mapping[str, Any]) -> dict[str, str]:
-    """The losses of an epoch by name, a number for each sub-head; the chosen one of the predicting head is marked with `*`."""
-    told = {}
+    """The losses of an epoch by name, a number for each sub-head, and the bound where one is known.
+
+    The chosen one of the predicting head is marked with `*`.
+    """
+    told, floors = {}, row.get("loss_floors") or {}
     by_name: Mapping[str, Any] = row.get("losses") or {}
     for name, given in by_name.items():
         values = given if isinstance(given, list) else [given]
@@ -185,16 +198,19 @@ def losses(row: Mapping[str, Any]) -> dict[str, str]:
             told[name] = f"{min(values):.3f} to {max(values):.3f} in {len(values)} sub-heads"
         else:
             told[name] = "  ".join(f"{value:.3f}{'*' if head == marked else ''}" for head, value in enumerate(values))
+        told[name] += f" (bound {floors[name]:.3f})" if name in floors else ""
     return told
 
 
 def standing(row: Mapping[str, Any]) -> str:
-    """ACC, NMI and clusters used of the head that the method chooses at present; empty before the first epoch."""
+    """ACC, NMI, clusters used and effective clusters of the head that the method chooses; empty before the first epoch."""
     head = row.get("chosen_head", 0)
     named = {"ACC": row.get("acc"), "NMI": row.get("nmi")}
     told = [f"{name} {percent(values[head])} %" for name, values in named.items() if values and values[head] is not None]
-    used = row.get("clusters_used")
-    return ", ".join([*told, f"{used[head]} clusters used"] if used else told)
+    used, effective = row.get("clusters_used"), row.get("effective_clusters")
+    if used:
+        told.append(f"{used[head]} clusters used" + (f" ({effective[head]:.1f} effectively)" if effective else ""))
+    return ", ".join(told)
 
 
 def _place(place: tuple[int, int]) -> str:

@@ -117,6 +117,9 @@ class ManyTrials(Tally):
 
     def on_epoch(self, key: str, row: Mapping[str, Any]) -> None:
         super().on_epoch(key, row)
+        for notice in row.get("notices") or ():
+            self.note = f"{heading(self.trials[key])}, epoch {row['epoch']}: {notice}"
+            self._say_trouble(self.note)
         self._sum_up()
 
     def on_finish(self, key: str, record: Record) -> None:

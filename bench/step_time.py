@@ -68,7 +68,7 @@ def main() -> None:
     """Print both step times and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--preset", default="short", choices=["paper", "short", "smoke"])
+    parser.add_argument("--preset", default="short", choices=["paper", "half-hour", "short", "smoke"])
     parser.add_argument("--data-root", type=Path, default=None)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=60)

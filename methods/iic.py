@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ..datasets.base import Images
-from .base import Epoch, Method, MethodConfig, State, check_finite
-from .kit.information import information_loss
+from .base import Epoch, Method, MethodConfig, MethodError, State, check_finite
+from .kit.information import information_loss, loss_floor
 from .kit.networks import BatchStatistics, ClusterNetwork, TrunkName, build_trunk, initialise
+from .kit.pairs import GivenViews, Pairs
 from .kit.randomness import generator, seeded
 from .kit.views import PairedViews, ViewSettings
 from .registry import register
@@ -37,6 +38,10 @@ class IICConfig(MethodConfig):
     )
     auxiliary_clusters: Annotated[int, Field(ge=2)] = Field(
         default=50, description="clusters of the auxiliary head, used if a pass names it"
+    )
+    auxiliary_images: Group = Field(
+        default="auxiliary",
+        description="images of the auxiliary head: its own (STL-10: with the unlabelled ones) or the main head's",
     )
     sub_heads: PositiveInt = Field(default=5, description="sub-heads h of each head")
     batch_pairs: PositiveInt = Field(default=350, description="pairs in a batch, repeats counted")
@@ -55,13 +60,17 @@ class IICConfig(MethodConfig):
         default="training",
         description="loss that chooses the sub-head: mean over its last training pass, or an extra pass in test mode",
     )
-    network: TrunkName = Field(default="small", description="small, vgg (ClusterNet6c) or resnet (ClusterNet5g)")
+    network: TrunkName = Field(default="small", description="small, vgg (ClusterNet6c), resnet (ClusterNet5g) or mlp")
     widths: tuple[PositiveInt, ...] = Field(
-        default=(16, 32, 64, 128), min_length=1, description="channels per layer of the small network"
+        default=(16, 32, 64, 128), min_length=1, description="channels per layer of the small network, units per layer of the mlp"
     )
     kernel: Literal[1, 3, 5, 7] = Field(default=3, description="side of the small network's convolutions")
     batch_statistics: BatchStatistics = Field(
         default="running", description="batch norm at test time: running averages or the test batch's own"
+    )
+    refresh_statistics: bool = Field(
+        default=False,
+        description="after every epoch, let the main head's images in their test view set the running batch-norm averages",
     )
     evaluation_batch: PositiveInt = Field(default=2000, description="images in a batch at test time")
     precision: Literal["float32", "bfloat16"] = Field(
@@ -86,20 +95,41 @@ class IIC(Method):
     >>> images = (load_digits().images * 255 / 16).round().astype("uint8")
     >>> IIC(n_clusters=10, epochs=1, views={"crop": 8, "crops_transformed": [7, 8], "size": 16}).fit(images).labels_.shape
     (1797,)
+
+    Nothing in it needs images. Pairs of anything, made by the user, train it too; vectors take `network="mlp"`:
+
+    >>> import torch
+    >>> from sklearn.datasets import load_wine
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> samples = StandardScaler().fit_transform(load_wine().data)  # (178, 13)
+    >>> def noisy(samples, random):
+    ...     return samples + 0.5 * torch.randn(samples.shape, generator=random, device=samples.device)
+    >>> method = IIC(n_clusters=3, network="mlp", widths=(64,), batch_pairs=320, epochs=2)
+    >>> method.fit_pairs(samples, noisy).predict(samples[:5]).shape
+    (5,)
     """
 
     name: ClassVar[str] = "iic"
     Config = IICConfig
     config: IICConfig
 
-    def train(self, images: Images) -> Iterator[Epoch]:
-        """Yield after every epoch: `losses` by trained head and sub-head; `criterion` is the lowest of the main head's."""
+    def train(self, images: Images | Pairs) -> Iterator[Epoch]:
+        """Yield after every epoch: `losses` by trained head and sub-head; `criterion` is the lowest of the main head's.
+
+        `images` may also be pairs that somebody made (`Pairs.of(samples, partners)`), on `self.device`.
+        """
         if not hasattr(self, "network"):
-            self.build(images.shape)
+            given = isinstance(images, Pairs)
+            self._build(GivenViews(images.shape) if given else PairedViews(self.config.views, images.shape))
+        if isinstance(images, Pairs):
+            self.views = GivenViews(images.shape, images.partner)  # a saved state holds no function
         for number in range(self.epochs_done + 1, self.config.epochs + 1):
             random = generator(self.device, self.seed, "epoch", number)
             losses, seen = self._epoch(images, number, random)
             self.sub_head_losses = losses["main"]
+            if self.config.refresh_statistics:
+                self._refresh_statistics(images)
+                seen += len(images.role("main"))
             if self.config.sub_head_loss == "pass":
                 self.sub_head_losses = self._losses_in_test_mode(images, random)
                 seen += len(images.role("main")) * (1 + self.config.repeats)
@@ -107,7 +137,28 @@ class IIC(Method):
             criterion = self.sub_head_losses[self.chosen_head].item()
             yield Epoch(number, {group: loss.tolist() for group, loss in losses.items()}, criterion, seen)
 
-    def _epoch(self, images: Images, number: int, random: torch.Generator) -> tuple[dict[str, torch.Tensor], int]:
+    def fit_pairs(self, samples: Any, partners: Any) -> IIC:
+        """Train from the start on pairs, and keep `labels_`, the cluster of each sample.
+
+        Args:
+            samples: numbers (N, D), or (N, C, S, S) for the networks with convolutions. They are taken as they are: scale
+                them first where their units differ.
+            partners: what belongs into the same cluster as each sample: an array of the same shape; (N, P, *shape), where
+                every sample has P partners, at least as many as `repeats`; or a function that makes new ones all the time,
+                from samples (n, *shape) on `device` and the generator that random numbers must come from.
+
+        Raises:
+            MethodError: arrays that do not fit each other, the network or `repeats`.
+        """
+        on_step = self.on_step
+        self.set_params().on_step = on_step  # as in `fit`
+        pairs = Pairs.of(samples, partners).to(self.device)
+        for _ in self.train(pairs):
+            pass
+        self.labels_ = self.predict_heads(pairs)[self.chosen_head]
+        return self
+
+    def _epoch(self, images: Images | Pairs, number: int, random: torch.Generator) -> tuple[dict[str, torch.Tensor], int]:
         """All passes of one epoch: the mean loss of each sub-head by head, and the images that went through the network."""
         orders = [self._order(images, group, random) for group in self.config.passes]
         steps, done, seen = sum(len(order) for order in orders), 0, 0
@@ -124,7 +175,7 @@ class IIC(Method):
         return losses, seen
 
     def train_step(self, batch: torch.Tensor, group: Group, random: torch.Generator) -> torch.Tensor:
-        """One optimiser step on a uint8 batch (M, C, H, W): the loss of each sub-head (h,), detached."""
+        """One optimiser step on a batch, uint8 (M, C, H, W) or of pairs: the loss of each sub-head (h,), detached."""
         self.network.train()
         loss = self.pair_losses(batch, group, random)
         self.optimiser.zero_grad(set_to_none=not self.config.idle_head_updates)
@@ -133,35 +184,45 @@ class IIC(Method):
         return loss.detach()
 
     def pair_losses(self, batch: torch.Tensor, group: Group, random: torch.Generator) -> torch.Tensor:
-        """Loss of each sub-head (h,) over the pairs of a uint8 batch (M, C, H, W).
+        """Loss of each sub-head (h,) over the pairs of a batch: uint8 (M, C, H, W), or (M, 1 + P, *shape) of given pairs.
 
         The authors send the originals through the network `repeats` times over. Copies have the outputs and batch
         statistics of one, so one pass and repeated outputs give the same loss and gradient for 1 + r passes instead of 2r.
         """
         repeats = self.config.repeats
         originals = self.views.original(batch, random)  # (M, C', S, S)
-        transformed = self.views.transformed(batch.repeat(repeats, 1, 1, 1), random)  # (r * M, C', S, S)
+        transformed = self.views.copies(batch, repeats, random)  # (r * M, C', S, S)
         p = self.probabilities(originals, group).repeat(1, repeats, 1)  # (h, r * M, K)
         q = self.probabilities(transformed, group)  # (h, r * M, K)
         weight = self.config.entropy_weight if group == "main" else self.config.auxiliary_entropy_weight
         return information_loss(p, q, weight)
 
     def probabilities(self, views: torch.Tensor, group: Group) -> torch.Tensor:
-        """Cluster probabilities (h, M, K), float32, of prepared views (M, C', S, S)."""
+        """Cluster probabilities (h, M, K), float32, of prepared views (M, C', S, S) or (M, D)."""
+        views = views.contiguous(memory_format=torch.channels_last) if views.ndim == 4 else views
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self.network(views.contiguous(memory_format=torch.channels_last), group)
+            return self.network(views, group)
 
     @torch.no_grad()
-    def _losses_in_test_mode(self, images: Images, random: torch.Generator) -> torch.Tensor:
+    def _losses_in_test_mode(self, images: Images | Pairs, random: torch.Generator) -> torch.Tensor:
         """Mean loss of each main sub-head over one more pass with the network at rest, as the authors choose theirs."""
         self.network.eval()
         order = self._order(images, "main", random)
         return torch.stack([self.pair_losses(batch, "main", random) for batch in images.batches(order)]).mean(0)
 
-    def _order(self, images: Images, group: Group, random: torch.Generator) -> tuple[torch.Tensor, ...]:
-        """Index tensors of one pass; the last one may be shorter."""
+    @torch.no_grad()
+    def _refresh_statistics(self, images: Images | Pairs) -> None:
+        """The first of the authors' two evaluations on STL-10, in training mode: the distractors leave the averages."""
+        self.network.train()
+        for batch in images.batches(images.order("main", self.config.evaluation_batch)):
+            self.probabilities(self.views.test(batch), "main")
+
+    def _order(self, images: Images | Pairs, group: Group, random: torch.Generator) -> tuple[torch.Tensor, ...]:
+        """Index tensors of one pass; the last one may be shorter, but batch norm cannot take a lone sample."""
         size = self.config.batch_pairs // self.config.repeats
-        return images.order(group, size, random if self.config.shuffle else None)
+        role = self.config.auxiliary_images if group == "auxiliary" else group
+        order = images.order(role, size, random if self.config.shuffle else None)
+        return (*order[:-2], torch.cat(order[-2:])) if len(order) > 1 and len(order[-1]) == 1 else order
 
     def _set_learning_rate(self, epochs_passed: float) -> None:
         if self.config.lr_schedule == "cosine":
@@ -170,13 +231,17 @@ class IIC(Method):
 
     def build(self, shape: tuple[int, int, int]) -> None:
         """Networks and optimiser for images of `shape` (C, H, W)."""
+        self._build(PairedViews(self.config.views, shape))
+
+    def _build(self, views: PairedViews | GivenViews) -> None:
         config = self.config
-        self.shape, self.epochs_done = shape, 0
-        self.views = PairedViews(config.views, shape)
+        if isinstance(views, GivenViews) and len(views.shape) == 1 and config.network != "mlp":
+            raise MethodError(f"{self.name}: samples of {views.channels} numbers need network='mlp', not {config.network!r}.")
+        self.views, self.epochs_done = views, 0
         clusters = {"main": self.n_clusters, "auxiliary": config.auxiliary_clusters}
         with seeded(self.seed, "weights"):
             trunk = build_trunk(
-                config.network, self.views.channels, config.views.size,
+                config.network, views.channels, views.size,
                 statistics=config.batch_statistics, widths=config.widths, kernel=config.kernel,
             )  # fmt: skip
             network = ClusterNetwork(trunk, {group: clusters[group] for group in dict.fromkeys(config.passes)}, config.sub_heads)
@@ -191,16 +256,38 @@ class IIC(Method):
         """The main sub-head with the lowest loss (section 4.1: no label is needed for this choice)."""
         return int(self.sub_head_losses.argmin())
 
-    def predict_heads(self, images: Images) -> np.ndarray:
+    @property
+    def loss_floors(self) -> dict[str, float]:
+        """-ln K of each head that is trained, or what its entropy weight makes of it."""
+        floors = {
+            "main": loss_floor(self.n_clusters, self.config.entropy_weight),
+            "auxiliary": loss_floor(self.config.auxiliary_clusters, self.config.auxiliary_entropy_weight),
+        }
+        return {**{group: floors[group] for group in self.config.passes}, "criterion": floors["main"]}
+
+    def predict_heads(self, images: Images | Pairs) -> np.ndarray:
         """Cluster of each image by each main sub-head: int64 (sub_heads, len(images))."""
         return self._test_probabilities(images).argmax(-1).cpu().numpy()
 
-    def predict_proba(self, images: Images) -> np.ndarray:
+    def predict(self, images: Any) -> np.ndarray:
+        """Cluster of each image by the chosen head, or of each sample after `fit_pairs`: int64 (len(images),)."""
+        return self.predict_heads(self._samples(images))[self.chosen_head]
+
+    def predict_proba(self, images: Any) -> np.ndarray:
         """Cluster probabilities by the sub-head of lowest loss: float32 (len(images), n_clusters)."""
-        return self._test_probabilities(Images.of(images).to(self.device))[self.chosen_head].cpu().numpy()
+        return self._test_probabilities(self._samples(images))[self.chosen_head].cpu().numpy()
+
+    def _samples(self, given: Any) -> Images | Pairs:
+        """What `predict` is asked about, as the network was trained on it."""
+        if isinstance(self.views, PairedViews):
+            return Images.of(given).to(self.device)
+        samples = Pairs.of(given)
+        if samples.shape != self.views.shape:
+            raise MethodError(f"Samples of shape {samples.shape}, where {self.views.shape} were trained on.")
+        return samples.to(self.device)
 
     @torch.inference_mode()
-    def _test_probabilities(self, images: Images) -> torch.Tensor:
+    def _test_probabilities(self, images: Images | Pairs) -> torch.Tensor:
         self.network.eval()
         order = images.order("all", self.config.evaluation_batch)
         return torch.cat([self.probabilities(self.views.test(batch), "main") for batch in images.batches(order)], dim=1)
@@ -212,13 +299,14 @@ class IIC(Method):
             "optimiser": self.optimiser.state_dict(),
             "sub_head_losses": self.sub_head_losses,
             "epochs_done": self.epochs_done,
-            "shape": list(self.shape),
+            "shape": list(self.views.shape),
+            "pairs": isinstance(self.views, GivenViews),
         }
 
     def load_state_dict(self, state: State) -> None:
         """Restore what `state_dict` returned."""
-        channels, height, width = state["shape"]
-        self.build((channels, height, width))
+        shape = tuple(state["shape"])
+        self._build(GivenViews(shape) if state.get("pairs") else PairedViews(self.config.views, shape))
         self.network.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.sub_head_losses, self.epochs_done = state["sub_head_losses"], state["epochs_done"]

@@ -20,7 +20,9 @@ VERSION = 2  # of what is delivered; records that were fed by an older version a
 ARTIFACTS = ("record.json", "config.yaml", "epochs.jsonl", "labels.npz")
 WEIGHTS, MODEL_FOLDER = "model.safetensors", "model"
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000  # MLflow refuses longer texts
-BY_HEAD, CHOSEN_ONLY = ("acc",), ("nmi", "ari", "clusters_used")
+BY_HEAD, CHOSEN_ONLY = ("acc",), ("nmi", "ari", "clusters_used", "effective_clusters")
+NO_CURVES = ("epoch", "loss_floors", "notices")  # of a row of epochs.jsonl
+IN_THE_RECORD_ONLY = ("label_fractions", "iou")  # of a selection: tables of numbers, not metrics
 ID, CONTENT, PARENT = "clusterbench.id", "clusterbench.content", "mlflow.parentRunId"
 Point = tuple[str, float]
 
@@ -94,7 +96,11 @@ def metrics(record: Record, passed_over: Iterable[int] = ()) -> list[Metric]:
         step = epoch_of(row)
         if step not in skipped:
             found += epoch_metrics(row, begin + round(1000 * elapsed))
-    last = {**record.metrics, "selection_gap": record.selection_gap, "cost": record.cost, "epochs_done": record.epochs_done}
+    chosen = {
+        name: {key: value for key, value in scores.items() if key not in IN_THE_RECORD_ONLY}
+        for name, scores in record.metrics.items()
+    }
+    last = {**chosen, "selection_gap": record.selection_gap, "cost": record.cost, "epochs_done": record.epochs_done}
     end = milliseconds(record.finished or record.created)
     return found + [Metric(key, value, end, record.epochs_done) for key, value in _points(last)]
 
@@ -112,7 +118,7 @@ def epoch_points(row: Mapping[str, Any]) -> list[Point]:
     The other scores by head stand in the artefact epochs.jsonl: MLflow takes 0.1 ms a point, and nobody looks at the
     ARI of head 4.
     """
-    named = {name: value for name, value in row.items() if name not in ("epoch", *CHOSEN_ONLY)}
+    named = {name: value for name, value in row.items() if name not in (*NO_CURVES, *CHOSEN_ONLY)}
     for name in (*BY_HEAD, *CHOSEN_ONLY):
         heads = dict(enumerate(row.get(name) or ()))
         chosen = {"chosen": heads.get(row.get("chosen_head", 0))}

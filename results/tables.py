@@ -237,7 +237,7 @@ class _Build:
 def _departures(system: _System, group: Group) -> list[str]:
     """What differs from the published setting, and what else a reader must know."""
     spec, told = group.spec, []
-    if spec["preset"] != "paper":
+    if not spec["preset"].startswith("paper"):
         told.append(f"Budget {spec['preset']}, not paper: bench show {spec['method']} lists what it changes.")
     if spec["protocol"] != system.protocol:
         told.append(f"Protocol {spec['protocol']}; the published numbers of the row are under {system.protocol}.")

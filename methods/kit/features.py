@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from ...datasets.base import Images
 from ..base import MethodError
-from .networks import BatchStatistics, ResNetTrunk, TrunkName, VGGTrunk, build_trunk
+from .networks import BatchStatistics, Trunk, TrunkName, build_trunk
 from .randomness import seeded
 from .views import CentralView, TestViewSettings
 
@@ -24,9 +24,9 @@ class NetworkSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    trunk: TrunkName = Field(default="small", description="small, vgg (ClusterNet6c) or resnet (ClusterNet5g)")
+    trunk: TrunkName = Field(default="small", description="small, vgg (ClusterNet6c), resnet (ClusterNet5g) or mlp")
     widths: tuple[PositiveInt, ...] = Field(
-        default=(16, 32, 64, 128), min_length=1, description="channels per layer of the small network"
+        default=(16, 32, 64, 128), min_length=1, description="channels per layer of the small network, units per layer of the mlp"
     )
     kernel: Literal[1, 3, 5, 7] = Field(default=3, description="side of the small network's convolutions")
     batch_statistics: BatchStatistics = Field(default="running", description="batch norm: running averages or each batch's own")
@@ -66,7 +66,7 @@ class NetworkFeatures:
                 statistics=settings.batch_statistics, widths=settings.widths, kernel=settings.kernel,
             )  # fmt: skip
         if settings.weights is not None:
-            _load_trunk(trunk, Path(settings.weights))
+            load_trunk(trunk, Path(settings.weights))
         self.trunk = trunk.to(device).eval()
 
     @torch.inference_mode()
@@ -76,7 +76,7 @@ class NetworkFeatures:
         return torch.cat([self.trunk(self.views.test(batch)) for batch in images.batches(order)])
 
 
-def _load_trunk(trunk: VGGTrunk | ResNetTrunk, path: Path) -> None:
+def load_trunk(trunk: Trunk, path: Path) -> None:
     """Fill `trunk` from the `trunk.*` tensors of a run's model.safetensors."""
     from safetensors.torch import load_file
 

@@ -1,20 +1,20 @@
-"""The networks of IIC's image clustering (the authors' released code, `archs/cluster`), and a small one for CPUs.
+"""The networks of IIC's image clustering (the authors' released code, `archs/cluster`), a small one for CPUs, and an MLP.
 
-A *trunk* maps images (N, C, S, S) to flat features (N, D); `SubHeads` maps features to the cluster logits of H
-sub-heads at once. All are built by `build_trunk(name, ...)`.
+A *trunk* maps images (N, C, S, S), or the MLP anything, to flat features (N, D); `SubHeads` maps features to the cluster
+logits of H sub-heads at once. All are built by `build_trunk(name, ...)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import torch
 from torch import nn
 
 from ..base import MethodError
 
-TrunkName = Literal["small", "vgg", "resnet"]
+TrunkName = Literal["small", "vgg", "resnet", "mlp"]
 BatchStatistics = Literal["running", "batch"]
 
 
@@ -88,6 +88,21 @@ class ResNetTrunk(nn.Module):
         return self.pool(maps).flatten(1)  # (N, 512)
 
 
+class MLPTrunk(nn.Sequential):
+    """Linear layer, batch norm, ReLU per width: for flat vectors (N, D), or anything that is flattened to them."""
+
+    def __init__(self, inputs: int, widths: tuple[int, ...], statistics: BatchStatistics) -> None:
+        layers: list[nn.Module] = [nn.Flatten()]
+        for before, width in zip((inputs, *widths), widths, strict=False):
+            norm = nn.BatchNorm1d(width, track_running_stats=statistics == "running")
+            layers += [nn.Linear(before, width, bias=False), norm, nn.ReLU(inplace=True)]
+        super().__init__(*layers)
+        self.features = widths[-1]
+
+
+Trunk: TypeAlias = VGGTrunk | ResNetTrunk | MLPTrunk
+
+
 class SubHeads(nn.Module):
     """H independent linear heads as one matrix product: features (N, D) -> logits (H, N, K)."""
 
@@ -104,7 +119,7 @@ class SubHeads(nn.Module):
 class ClusterNetwork(nn.Module):
     """A trunk shared by several groups of sub-heads (`main`, `auxiliary`)."""
 
-    def __init__(self, trunk: VGGTrunk | ResNetTrunk, clusters: Mapping[str, int], heads: int) -> None:
+    def __init__(self, trunk: Trunk, clusters: Mapping[str, int], heads: int) -> None:
         super().__init__()
         self.trunk = trunk
         self.heads = nn.ModuleDict({name: SubHeads(trunk.features, count, heads) for name, count in clusters.items()})
@@ -122,22 +137,25 @@ def build_trunk(
     statistics: BatchStatistics = "running",
     widths: tuple[int, ...] = (16, 32, 64, 128),
     kernel: int = 3,
-) -> VGGTrunk | ResNetTrunk:
+) -> Trunk:
     """A trunk for `channels` x `size` x `size` images, initialised as the authors do.
 
     Args:
-        name: `vgg` (ClusterNet6c), `resnet` (ClusterNet5g) or `small` (the VGG layout with `widths` and `kernel`).
+        name: `vgg` (ClusterNet6c), `resnet` (ClusterNet5g), `small` (the VGG layout with `widths` and `kernel`) or `mlp`
+            (hidden layers of `widths`; flat vectors of D numbers are D channels of size 1).
         statistics: what batch norm uses at test time: `running` averages or those of each test `batch`.
-        widths: output channels per layer, `small` only.
+        widths: output channels per layer of `small`, units per layer of `mlp`.
         kernel: side of the convolutions, odd, `small` only.
 
     Raises:
         MethodError: an image size that the network cannot take.
     """
     if name == "resnet":
-        trunk: VGGTrunk | ResNetTrunk = ResNetTrunk(channels, size, statistics)
+        trunk: Trunk = ResNetTrunk(channels, size, statistics)
     elif name == "vgg":
         trunk = VGGTrunk(channels, size, (64, 128, 256, 512), 5, statistics)
+    elif name == "mlp":
+        trunk = MLPTrunk(channels * size * size, widths, statistics)
     else:
         trunk = VGGTrunk(channels, size, widths, kernel, statistics)
     initialise(trunk, "fan_out" if name == "resnet" else "fan_in")
@@ -145,9 +163,12 @@ def build_trunk(
 
 
 def initialise(module: nn.Module, mode: Literal["fan_in", "fan_out"] = "fan_in") -> None:
-    """Kaiming-normal convolutions, unit batch norms, linear layers N(0, 0.01) with zero bias, as in the authors' code."""
+    """Kaiming-normal convolutions, unit batch norms, linear layers N(0, 0.01) with zero bias, as in the authors' code.
+
+    Linear layers without a bias, which batch norm follows, are no heads: they start as the convolutions do.
+    """
     for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d) or (isinstance(layer, nn.Linear) and layer.bias is None):
             nn.init.kaiming_normal_(layer.weight, mode=mode, nonlinearity="relu")
         elif isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, 0.0, 0.01)

@@ -14,17 +14,21 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 from ..base import MethodError
 from . import augment
 
+RGB = 3
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class TestViewSettings(BaseModel):
-    """The view at test time. Lengths are in pixels of the stored image."""
+    """The view at test time. Lengths are in pixels of the stored image, crops also in percent of its shorter side."""
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     size: PositiveInt = Field(default=24, description="side that every view is resized to, the network's input")
     crop: PositiveInt = Field(default=20, description="side of the central crop at test time, and of the original's random crop")
+    crop_unit: Literal["pixels", "percent"] = Field(
+        default="pixels", description="unit of the crops' sides; percent of the image's shorter side suits images of any size"
+    )
     sobel: bool = Field(default=False, description="give the network the image's two Sobel gradients instead of its pixels")
     include_rgb: bool = Field(default=False, description="with sobel: keep the pixels as well")
 
@@ -56,7 +60,9 @@ class CentralView:
     """The view at test time (`tf3`) of uint8 batches (N, C, H, W) of one image shape.
 
     Attributes:
-        channels: channels of every view: 2 for Sobel gradients, C more if the pixels are kept, else C.
+        size: side of every view.
+        channels: channels of every view: 2 for Sobel gradients, those of the colours more if they are kept, else C; infrared
+            comes last.
 
     Raises:
         MethodError: a crop that does not fit the images.
@@ -66,19 +72,25 @@ class CentralView:
 
     def __init__(self, settings: TestViewSettings, shape: tuple[int, int, int]) -> None:
         self.settings, self.shape = settings, shape
-        check_crop("views.crop", settings.crop, shape)
-        self.channels = 2 + shape[0] * settings.include_rgb if settings.sobel else shape[0]
+        self.crop = side_in_pixels(settings.crop, settings.crop_unit, shape)
+        check_crop("views.crop", self.crop, shape)
+        self.size = settings.size
+        colours, infrared = min(shape[0], RGB), max(shape[0] - RGB, 0)
+        self.channels = (2 + colours * settings.include_rgb if settings.sobel else colours) + infrared
 
     def test(self, batch: torch.Tensor) -> torch.Tensor:
         """The central crop, resized: float32 (N, channels, size, size)."""
-        middle = augment.centre_crop(augment.to_float(batch), self.settings.crop)
-        side = torch.full((len(batch),), self.settings.crop, device=batch.device)
+        middle = augment.centre_crop(augment.to_float(batch), self.crop)
+        side = torch.full((len(batch),), self.crop, device=batch.device)
         start = torch.zeros_like(side)
         return self.for_network(augment.crop_and_resize(middle, start, start, side, side, self.settings.size))
 
     def for_network(self, images: torch.Tensor) -> torch.Tensor:
-        """What the network sees of float images (N, C, S, S): pixels, Sobel gradients of the luma, or both."""
-        return augment.sobel_input(images, include_rgb=self.settings.include_rgb) if self.settings.sobel else images
+        """What the network sees of float images (N, C, S, S): pixels, Sobel gradients of the luma, or both; infrared as it is."""
+        if not self.settings.sobel:
+            return images
+        seen = augment.sobel_input(images[:, :RGB], include_rgb=self.settings.include_rgb)
+        return torch.cat([seen, images[:, RGB:]], dim=1) if images.shape[1] > RGB else seen
 
 
 class PairedViews(CentralView):
@@ -88,14 +100,15 @@ class PairedViews(CentralView):
 
     def __init__(self, settings: ViewSettings, shape: tuple[int, int, int]) -> None:
         super().__init__(settings, shape)
-        for crop in settings.crops_transformed:
+        self.crops_transformed = tuple(side_in_pixels(crop, settings.crop_unit, shape) for crop in settings.crops_transformed)
+        for crop in self.crops_transformed:
             check_crop("views.crops_transformed", crop, shape, settings.padding)
 
     def original(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """The view of the image itself (`tf1`): a crop, random or central, resized: float32 (N, channels, size, size)."""
         images, settings = self._padded(batch), self.settings
         height, width = images.shape[-2:]
-        side = torch.full((len(batch),), settings.crop, device=batch.device)
+        side = torch.full((len(batch),), self.crop, device=batch.device)
         central = augment.bernoulli(len(batch), settings.central_share, random)
         top, left = augment.crop_positions(height, width, side, side, random, centred=central)
         return self.for_network(augment.crop_and_resize(images, top, left, side, side, settings.size))
@@ -106,7 +119,7 @@ class PairedViews(CentralView):
         turned = augment.bernoulli(count, settings.rotation_probability, random)
         degrees = augment.uniform(count, -settings.rotation, settings.rotation, random) * turned
         height, width = images.shape[-2:]
-        side = augment.choice(count, settings.crops_transformed, random)
+        side = augment.choice(count, self.crops_transformed, random)
         top, left = augment.crop_positions(height, width, side, side, random)
         mirrored = augment.bernoulli(count, settings.flip_probability, random)
         if settings.resampling == "once":
@@ -117,7 +130,12 @@ class PairedViews(CentralView):
             flip = mirrored if settings.flip_probability else None
             images = augment.crop_and_resize(images, top, left, side, side, settings.size, flip=flip)
         reach = (settings.brightness, settings.contrast, settings.saturation, settings.hue)
-        return self.for_network(augment.color_jitter(images, *augment.jitter(count, *reach, random)))
+        jittered = augment.color_jitter(images[:, :RGB], *augment.jitter(count, *reach, random))
+        return self.for_network(torch.cat([jittered, images[:, RGB:]], dim=1) if images.shape[1] > RGB else jittered)
+
+    def copies(self, batch: torch.Tensor, repeats: int, random: torch.Generator) -> torch.Tensor:
+        """`repeats` transformed copies of each image, all first ones, then all second ones: (repeats * N, channels, S, S)."""
+        return self.transformed(batch.repeat(repeats, 1, 1, 1), random)
 
     def _padded(self, batch: torch.Tensor) -> torch.Tensor:
         images = augment.to_float(batch)
@@ -132,6 +150,11 @@ class PairedViews(CentralView):
         offset = torch.stack([left + side / 2 - width / 2, top + side / 2 - height / 2], dim=1)  # (N, 2) from the image's centre
         still = torch.zeros_like(offset)
         return augment.affine(images, -degrees, -offset * scale[:, None], scale, still, size=self.settings.size)
+
+
+def side_in_pixels(side: int, unit: Literal["pixels", "percent"], shape: tuple[int, int, int]) -> int:
+    """A crop's side in pixels of images of `shape` (C, H, W), at least 1."""
+    return side if unit == "pixels" else max(1, round(min(shape[1:]) * side / 100))
 
 
 def check_crop(setting: str, crop: int, shape: tuple[int, int, int], padding: int = 0) -> None:
