@@ -16,7 +16,7 @@ from ..datasets.source import Progress, silent
 from ..results.record import Record, RecordError, read_record
 
 RECORD, SWEEPS = "record.json", "sweeps"
-FILES, WEIGHTS = (RECORD, "config.yaml", "epochs.jsonl", "labels.npz"), "model.safetensors"
+FILES, WEIGHTS = (RECORD, "config.yaml", "epochs.jsonl", "labels.npz", "snapshots.npz"), "model.safetensors"
 MOST_BYTES = 1 << 40
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..results.record import Record, read_record
+from ..results.record import Record, RecordError, read_record
 from .checkpoint import Checkpoints
 from .spec import TrialSpec
 
 OUT_OF_TIME = "time limit"
 INTERRUPTED = "interrupted"
 PRUNED = "pruned"  # a scheduler gave it up for others
+WRITTEN = ("record.json", "epochs.jsonl", "labels.npz", "config.yaml", "snapshots.npz", "model.safetensors")
 
 
 def find_folder(spec: TrialSpec, out: Path) -> Path:
@@ -35,3 +36,17 @@ def finished_record(folder: Path) -> Record | None:
         return None
     Checkpoints(folder, record.id).remove()
     return record
+
+
+def clear(folder: Path) -> None:
+    """Delete what an earlier run of a trial wrote in its folder, and nothing else."""
+    for name in WRITTEN:
+        (folder / name).unlink(missing_ok=True)
+
+
+def resumed_before(folder: Path, saved: int) -> int:
+    """How often a trial was resumed, also by processes that were killed before they saved more than `saved`."""
+    try:
+        return int(read_record(folder).cost.get("resumed", 0))
+    except RecordError:
+        return saved
