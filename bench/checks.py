@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..datasets.base import DataError, Images, TrialData
+from ..datasets.base import DataError, TrialData
 from ..methods.base import Diverged, Epoch, Method, MethodError
 from ..methods.registry import methods
 from .selection import smallest
-from .spec import TrialSpec
+from .spec import TrialSpec, check_classes, check_protocol
 
 
 def check_fit(spec: TrialSpec, data: TrialData) -> None:
-    """Refuse to file a result under a spec that it does not belong to."""
+    """Refuse to file a result under a spec that it does not belong to, and a method that the protocol does not suit."""
     for name, wanted, found in (
         ("data set", spec.dataset, data.name),
         ("protocol", spec.protocol, data.protocol),
@@ -20,16 +22,11 @@ def check_fit(spec: TrialSpec, data: TrialData) -> None:
     ):
         if wanted != found:
             raise DataError(f"This trial was made for the {name} {wanted!r}, the data is {found!r}. Make a new spec for it.")
-    roles = data.about.get("roles", {})
-    if roles.get("mapping") != roles.get("scored"):
-        found, judged = (" and ".join(roles.get(role, ())) for role in ("mapping", "scored"))
-        raise DataError(
-            f"Protocol {data.protocol!r} of {data.name} finds the mapping on {found} and scores {judged}, "
-            "which no trial can do yet. Use --protocol full."
-        )
     installed = methods.get(spec.method).version
     if spec.method_version != installed:
         raise MethodError(f"This trial is of version {spec.method_version} of {spec.method}; version {installed} is installed.")
+    check_protocol(spec.method, data.protocol)
+    check_classes(spec.method, spec.n_clusters, data)
 
 
 def checked_losses(epoch: Epoch, epochs_before: int, method: str) -> dict[str, float | list[float]]:
@@ -45,20 +42,35 @@ def checked_losses(epoch: Epoch, epochs_before: int, method: str) -> dict[str, f
     return losses
 
 
-def checked_predictions(method: Method, images: Images, shape: tuple[int, ...]) -> np.ndarray:
-    """The clusters by every sub-head in the smallest integer type. Raises `MethodError` if they are not what they must be.
+def checked_part(method: Method, found: Any, left: tuple[int, ...], heads: int | None) -> np.ndarray:
+    """Some images' clusters by every sub-head, in the smallest integer type.
 
     Args:
         method: the method, at the end of an epoch.
-        images: what is scored.
-        shape: of the labels, (len(images),) for whole images.
+        found: what `predict_batches` gave.
+        left: shape of the labels that this part and those after it have: (n,), or (n, height, width) per pixel.
+        heads: number of sub-heads in the parts before; None for the first.
+
+    Raises `MethodError` if they are not what they must be.
     """
-    found = np.asarray(method.predict_heads(images))
-    if found.ndim < 2 or found.shape[1:] != shape or not np.issubdtype(found.dtype, np.integer):
-        wanted = f"integers of shape (H, {', '.join(map(str, shape))})"
-        raise MethodError(f"{method.name}: predict_heads gave {found.dtype} {found.shape}, not {wanted}.")
-    if found.size and (found.min() < 0 or found.max() >= method.n_clusters):
-        raise MethodError(f"{method.name}: predict_heads gave clusters {found.min()}..{found.max()} of {method.n_clusters}.")
-    if not 0 <= method.chosen_head < len(found):
-        raise MethodError(f"{method.name} chose sub-head {method.chosen_head} of {len(found)}.")
-    return smallest(found, method.n_clusters)
+    part = np.asarray(found)
+    shaped = part.ndim == len(left) + 1 and part.shape[2:] == left[1:] and 0 < part.shape[1] <= left[0]
+    if not shaped or not np.issubdtype(part.dtype, np.integer):
+        raise wrong_predictions(method, part.dtype, part.shape, left)
+    if part.size and (part.min() < 0 or part.max() >= method.n_clusters):
+        raise MethodError(f"{method.name}: predict_heads gave clusters {part.min()}..{part.max()} of {method.n_clusters}.")
+    if heads is not None and len(part) != heads:
+        raise MethodError(f"{method.name}: predict_batches gave {len(part)} sub-heads after {heads}.")
+    return smallest(part, method.n_clusters)
+
+
+def wrong_predictions(method: Method, dtype: np.dtype, shape: tuple[int, ...], labels: tuple[int, ...]) -> MethodError:
+    """The error of predictions that are not one for each of labels of that shape."""
+    wanted = f"integers of shape (H, {', '.join(map(str, labels))})"
+    return MethodError(f"{method.name}: predict_heads gave {dtype} {shape}, not {wanted}.")
+
+
+def check_chosen_head(method: Method, heads: int) -> None:
+    """Raise `MethodError` for a sub-head that there is not."""
+    if not 0 <= method.chosen_head < heads:
+        raise MethodError(f"{method.name} chose sub-head {method.chosen_head} of {heads}.")

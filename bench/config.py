@@ -5,7 +5,6 @@ Presets stand in the method's card file. Importing this module loads no torch; `
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from ..datasets.names import parse
 from ..datasets.registry import not_found
 from ..methods.registry import methods
 from .spec import SpecError, canonical_json
+from .yaml_file import SettingsLoader, read_yaml
 
 if TYPE_CHECKING:
     from ..methods.base import Method
@@ -83,6 +83,40 @@ def resolve(
     return Resolved(method_name, dataset_name, preset, config, overrides, n_clusters, changes)
 
 
+def method_for(method_name: str, dataset_name: str) -> str:
+    """The name under which `method_name` works on a data set: its own, or that of its variant for the data set's task.
+
+    A method's card names its variants by task: `variants: {segmentation: iic-segmentation}`.
+
+    Raises:
+        NotFound: no such method or data set.
+        SpecError: the method is for another kind of data; with the names of those that fit.
+    """
+    needed = _task_of_data(dataset_name)
+    name = (methods.card(method_name).get("variants") or {}).get(needed, method_name)
+    task = methods.get(name).task
+    if (task == "segmentation") == (needed == "segmentation"):
+        return name
+    instead = _instead(method_name, needed)
+    raise SpecError(f"{name} is a method for {task}, {dataset_name} is a data set for {needed}. {instead} See 'bench list'.")
+
+
+def _task_of_data(dataset_name: str) -> str:
+    from ..datasets.catalogue import datasets
+
+    return str(datasets.card(dataset_name).get("task", "clustering"))
+
+
+def _instead(method_name: str, needed: str) -> str:
+    """The method that `method_name` is a variant of, if that fits; else all that fit."""
+    cards = {name: methods.card(name) for name in methods.names()}
+    fitting = [name for name, card in cards.items() if (card.get("task") == "segmentation") == (needed == "segmentation")]
+    base = [name for name in fitting if method_name in (cards[name].get("variants") or {}).values()]
+    if base:
+        return f"Use {base[0]}."
+    return f"Methods for {needed}: {', '.join(fitting)}." if fitting else f"No method for {needed} is here."
+
+
 def preset_of(method_name: str, dataset_name: str, preset: str) -> tuple[str, Settings, tuple[str, ...]]:
     """The name, settings and listed changes of a preset for one data set: its own entry, else the preset's `default`.
 
@@ -111,14 +145,7 @@ def read_config(path: Path | str, method_name: str) -> Settings:
 
     Raises `SpecError` if it is missing, not YAML, not a mapping, or the record of another method.
     """
-    try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=SettingsLoader)
-    except FileNotFoundError:
-        raise SpecError(f"There is no config file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"Cannot read the config file {path}: {error}.") from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"The config file {path} is not YAML: {' '.join(str(error).split())}.") from None
+    content = read_yaml(path, "config file")
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -211,12 +238,3 @@ def _no_settings_for(method: str, dataset: str, preset: str, presets: Mapping[st
     instead = f"Presets that fit: {', '.join(others)}." if others else f"See 'bench show {method}'."
     known = ", ".join(has[preset]) or "no data set"
     return f"The preset {preset!r} of {method} has settings for {known}, not for {dataset}. {instead}"
-
-
-class SettingsLoader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as people write it; YAML 1.1 asks for 1.0e-3."""
-
-
-SettingsLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)[eE][-+]?[0-9]+$"), list("-+0123456789.")
-)

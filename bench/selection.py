@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,14 @@ class Choice:
         head: the sub-head chosen in it.
         rank: what the choice was made by, lower is better; None where nothing could be compared.
         predictions: the clusters by every sub-head, (H, ...) in the smallest integer type.
+        beside: what else is kept of that epoch, by name.
     """
 
     epoch: int
     head: int
     rank: float | None
     predictions: np.ndarray
+    beside: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Tracker:
@@ -41,7 +43,14 @@ class Tracker:
         self.choices: dict[Selection, Choice] = {}
 
     def update(
-        self, epoch: int, predictions: np.ndarray, *, chosen_head: int, criterion: float | None, acc: Sequence[float | None]
+        self,
+        epoch: int,
+        predictions: np.ndarray,
+        *,
+        chosen_head: int,
+        criterion: float | None,
+        acc: Sequence[float | None],
+        beside: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Take in one epoch.
 
@@ -51,13 +60,14 @@ class Tracker:
             chosen_head: the sub-head that the method prefers.
             criterion: the method's judgement of this epoch, lower is better, or None.
             acc: the labelled ACC of every sub-head, None where nothing is labelled.
+            beside: arrays to keep with the predictions, by name.
         """
-        last = Choice(epoch, chosen_head, None, predictions)
+        last = Choice(epoch, chosen_head, None, predictions, beside or {})
         self.choices["last"] = last
-        self._keep_lowest("own-loss", Choice(epoch, chosen_head, criterion, predictions))
+        self._keep_lowest("own-loss", replace(last, rank=criterion))
         known = [value for value in acc if value is not None]
         best = acc.index(max(known)) if known else chosen_head
-        self._keep_lowest("oracle", Choice(epoch, best, -max(known) if known else None, predictions))
+        self._keep_lowest("oracle", replace(last, head=best, rank=-max(known) if known else None))
 
     def _keep_lowest(self, selection: Selection, new: Choice) -> None:
         kept = self.choices.get(selection)
@@ -66,16 +76,20 @@ class Tracker:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it in tensors and plain values."""
-        return {
-            name: {"epoch": each.epoch, "head": each.head, "rank": each.rank, "predictions": torch.from_numpy(each.predictions)}
-            for name, each in self.choices.items()
-        }
+        return {name: _as_state(choice) for name, choice in self.choices.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         for name in SELECTIONS:
             each = state[name]
-            self.choices[name] = Choice(each["epoch"], each["head"], each["rank"], each["predictions"].numpy())
+            beside = {key: tensor.numpy() for key, tensor in each.get("beside", {}).items()}
+            self.choices[name] = Choice(each["epoch"], each["head"], each["rank"], each["predictions"].numpy(), beside)
+
+
+def _as_state(choice: Choice) -> dict[str, Any]:
+    state = {"epoch": choice.epoch, "head": choice.head, "rank": choice.rank}
+    arrays = {key: torch.from_numpy(array) for key, array in choice.beside.items()}
+    return {**state, "predictions": torch.from_numpy(choice.predictions), **({"beside": arrays} if arrays else {})}
 
 
 def smallest(clusters: np.ndarray, n_clusters: int) -> np.ndarray:

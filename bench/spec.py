@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..datasets.base import TrialData
     from .config import Resolved
 
+WITH_LABELS = "semi-supervised"  # the task of a method that learns from labels, and the protocol that lets it
 DECIDING = ("method", "method_version", "dataset", "data_fingerprint", "protocol", "seed", "n_clusters", "config", "time_limit_s")
 LARGEST_WHOLE = 2**53  # above it neighbouring whole numbers are the same double
 LONGEST_NAME = 60  # characters of one part of a folder name; file systems allow 255 bytes for the whole
@@ -30,7 +31,8 @@ class TrialSpec(BaseModel):
     """One method, one data set, one seed, one configuration.
 
     Attributes:
-        method, method_version, task: the class's `name`, `version` and `task`.
+        method, method_version, task: the class's `name`, `version` and `task`; under the protocol `semi-supervised` the task
+            is `semi-supervised`, for every method, because labels of training images take part.
         dataset, data_fingerprint, protocol: which images, by name and by checksum, and how they are split.
         seed: at least 0; decides every random choice.
         n_clusters: clusters to find, at least 2.
@@ -75,19 +77,22 @@ def make_spec(resolved: Resolved, data: TrialData, *, seed: int = 0, time_limit_
     """The spec of one trial of `resolved` on `data`.
 
     The number of clusters is the one asked for in the settings, else the number of classes of the data.
-    Raises `SpecError` if there is neither, or for a seed or time limit out of range.
+    Raises `SpecError` if there is neither, for a seed or time limit out of range, and for a method that the protocol does not
+    suit.
     """
     from ..methods.registry import methods
 
     method = methods.get(resolved.method)
+    check_protocol(resolved.method, data.protocol)
     n_clusters = resolved.n_clusters or data.n_classes
+    check_classes(resolved.method, n_clusters, data)
     if n_clusters < 2:
         raise SpecError(f"{data.name} has {data.n_classes} classes. Say how many clusters to find: --set n_clusters=10.")
     try:
         return TrialSpec(
             method=resolved.method,
             method_version=method.version,
-            task=method.task,
+            task=WITH_LABELS if data.protocol == WITH_LABELS else method.task,
             dataset=data.name,
             data_fingerprint=data.fingerprint,
             protocol=data.protocol,
@@ -101,6 +106,22 @@ def make_spec(resolved: Resolved, data: TrialData, *, seed: int = 0, time_limit_
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']} (got {each['input']!r})" for each in error.errors())
         raise SpecError(f"This trial cannot be: {'; '.join(problems)}.") from None
+
+
+def check_protocol(method_name: str, protocol: str) -> None:
+    """Raise `SpecError` for a method that learns from labels under a protocol that gives it none."""
+    from ..methods.registry import methods
+
+    if methods.get(method_name).task == WITH_LABELS and protocol != WITH_LABELS:
+        raise SpecError(f"{method_name} learns from labels, which protocol {protocol!r} does not give: --protocol {WITH_LABELS}.")
+
+
+def check_classes(method_name: str, n_clusters: int, data: TrialData) -> None:
+    """Raise `SpecError` for a method that predicts classes and is asked for another number of them than there are."""
+    from ..methods.registry import methods
+
+    if methods.get(method_name).predicts_classes and n_clusters != data.n_classes:
+        raise SpecError(f"{method_name} predicts the {data.n_classes} classes of {data.name}, not {n_clusters} clusters.")
 
 
 def canonical_json(value: Any) -> str:

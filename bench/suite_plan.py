@@ -12,8 +12,8 @@ from ..datasets.protocols import schemes
 from ..datasets.registry import NotFound, not_found
 from ..methods.base import MethodError
 from ..methods.registry import methods
-from .config import Resolved, resolve
-from .spec import SpecError
+from .config import Resolved, method_for, resolve
+from .spec import SpecError, check_protocol
 from .suites import Run, Suite
 
 
@@ -23,6 +23,7 @@ class Cell:
 
     Attributes:
         index: which run of the suite.
+        method: its name for this data set: of `iic`, where the suite says so, perhaps the variant for segmentation.
         resolved: the settings; None for what cannot be run.
         why_not: the reason then.
     """
@@ -108,7 +109,8 @@ def _check_preset(preset: str, installed: Sequence[str]) -> None:
 def _cell(suite: Suite, index: int, method: str, dataset: str) -> Cell:
     run = suite.runs[index]
     try:
-        return Cell(index, run, method, dataset, _resolved(run, method, dataset))
+        resolved = _resolved(run, method, dataset)
+        return Cell(index, run, resolved.method, dataset, resolved)
     except (NotFound, SpecError, MethodError, DataError) as error:
         if not suite.shipped:
             raise SpecError(f"{suite.name}: runs[{index}]: {error}") from None
@@ -117,18 +119,12 @@ def _cell(suite: Suite, index: int, method: str, dataset: str) -> Cell:
 
 
 def _resolved(run: Run, method: str, dataset: str) -> Resolved:
-    methods.card(method)  # raises NotFound without loading anything
-    card = datasets.card(dataset)
-    _check_task(run, method, dataset, str(card.get("task", "clustering")))
+    name, card = method_for(method, dataset), datasets.card(dataset)
+    task = methods.get(name).task
+    if run.task is not None and run.task != task:
+        raise SpecError(f"{name} is a method for {task}, this run asks for {run.task}.")
     if "splits" in card and run.protocol not in schemes(card, tuple(card["splits"])):
         raise SpecError(f"{dataset} has no protocol {run.protocol!r}.")
+    check_protocol(name, run.protocol)
     clusters = [] if run.clusters is None else [f"n_clusters={run.clusters}"]
-    return resolve(method, dataset, run.preset, set_=[*run.set_words, *clusters])
-
-
-def _check_task(run: Run, method: str, dataset: str, task_of_data: str) -> None:
-    task = methods.get(method).task
-    if run.task is not None and run.task != task:
-        raise SpecError(f"{method} is a method for {task}, this run asks for {run.task}.")
-    if (task_of_data == "segmentation") != (task == "segmentation"):
-        raise SpecError(f"{method} is a method for {task}, {dataset} is a data set for {task_of_data}.")
+    return resolve(name, dataset, run.preset, set_=[*run.set_words, *clusters])

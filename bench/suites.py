@@ -22,11 +22,13 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ..datasets.registry import not_found
-from .config import SettingsLoader, merged
+from .config import merged
 from .durations import seconds_in
 from .spec import SpecError
+from .yaml_file import SettingsLoader, read_yaml
 
 OURS = Path(__file__).with_name("suites.yaml")
+FILE = "suite file"
 MOST_SEEDS = 10_000
 
 
@@ -63,8 +65,9 @@ class Choices(BaseModel):
         methods, datasets: names; every method is run on every data set.
         seeds: a number n in the file means 0..n-1.
         preset: name of a preset of the methods.
-        protocol: `full` or `split`.
-        task: what the methods must be for, where the data set leaves that open: `semi-supervised` rows of a paper.
+        protocol: `full`, `split` or `semi-supervised`.
+        task: what the methods must be for, where the data set leaves that open: methods that learn from labels are for
+            `semi-supervised`.
         settings: `set` in the file: settings over the preset, nested or by dotted name.
         clusters: clusters to find; None for as many as there are classes.
         time_limit: seconds of training after which a trial stops; a duration such as 20m in the file.
@@ -76,7 +79,7 @@ class Choices(BaseModel):
     datasets: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)] = (0,)
     preset: str = Field(default="short", min_length=1)
-    protocol: Literal["full", "split"] = "full"
+    protocol: Literal["full", "split", "semi-supervised"] = "full"
     task: Literal["clustering", "segmentation", "semi-supervised"] | None = None
     settings: dict[str, Any] = Field(default_factory=dict, alias="set")
     clusters: int | None = Field(default=None, ge=2, strict=True)
@@ -178,7 +181,7 @@ class Suite:
 @cache
 def suites() -> dict[str, Suite]:
     """Our suites by name."""
-    cards = _read_yaml(OURS)
+    cards = read_yaml(OURS, FILE, _NoKeyTwice)
     return {name: _suite(name, card, f"{OURS.name}, {name}", shipped=True) for name, card in cards.items()}
 
 
@@ -193,7 +196,7 @@ def suite(name: str) -> Suite:
         return suites()[name]
     if Path(name).suffix.lower() not in (".yaml", ".yml") and not Path(name).is_file():
         raise not_found("suite", name, sorted(suites()), "bench suite list")
-    return _suite(name, _read_yaml(Path(name)), name)
+    return _suite(name, read_yaml(name, FILE, _NoKeyTwice), name)
 
 
 def _suite(name: str, content: Any, where: str, *, shipped: bool = False) -> Suite:
@@ -249,14 +252,3 @@ class _NoKeyTwice(SettingsLoader):
         if twice:
             raise yaml.constructor.ConstructorError(None, None, f"the key {twice[0]!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_NoKeyTwice)
-    except FileNotFoundError:
-        raise SpecError(f"There is no suite file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"Cannot read the suite file {path}: {error}.") from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"The suite file {path} is not YAML: {' '.join(str(error).split())}.") from None

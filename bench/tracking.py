@@ -77,11 +77,15 @@ class MlflowListener(Listener):
         self._to().attach(path)
 
     def on_plan(self, trials: Sequence[Planned]) -> None:
+        self.title = self.title if len(trials) > 1 else None
+        self.add(trials)
+
+    def add(self, trials: Sequence[Planned]) -> None:
+        """Trials that come one after the other, as a sweep draws them; without `on_plan`, which knows all of them."""
         from ..results.mlflow_courier import Delivery
 
-        self.title = self.title if len(trials) > 1 else None
-        self._specs = {trial.key: trial.spec for trial in trials}
         for trial in trials:
+            self._specs[trial.key] = trial.spec
             if trial.done is not None:
                 self._to().deliver(Delivery(trial.done.folder))
 

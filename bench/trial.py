@@ -8,46 +8,37 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from ..datasets.base import DEFAULT_MEMORY_SHARE, Images, TrialData
+from ..datasets.base import DEFAULT_MEMORY_SHARE, TrialData
 from ..methods.base import Diverged, Epoch, Method, MethodError
 from ..methods.registry import methods
-from ..results.metrics import METRICS_VERSION, score_heads, summarise_heads
-from ..results.record import Record, RecordError, RecordWriter, read_record
+from ..results.metrics import METRICS_VERSION
+from ..results.record import Record, RecordError, RecordWriter, read_epochs
 from . import config, provenance
 from .checkpoint import Checkpoint, Checkpoints, save_weights
-from .checks import check_fit, checked_losses, checked_predictions
+from .checks import check_fit, checked_losses
+from .cost import Cost
+from .diagnostics import Watch, summary
+from .judging import Judge
+from .labelled import training
 from .lock import exclusive
 from .observer import Observer
 from .randomness import random_state, restore_random_state, seed_all
 from .selection import Tracker
+from .snapshots import Snapshots
 from .spec import TrialSpec
-from .trial_folder import INTERRUPTED, OUT_OF_TIME, find_folder, finished_record
+from .trial_folder import INTERRUPTED, OUT_OF_TIME, clear, find_folder, finished_record, resumed_before
 
-WRITTEN = ("record.json", "epochs.jsonl", "labels.npz", "config.yaml", "model.safetensors")
 log = logging.getLogger(__name__)
 
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C during a trial. The message says how far it came and how to go on."""
-
-
-@dataclass
-class Cost:
-    """What a trial has cost so far, over all resumptions; what was lost with a killed process is not in it."""
-
-    train_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    total_seconds: float = 0.0
-    images: int = 0
-    energy_joules: float | None = None
-    resumed: int = 0
 
 
 def run_trial(
@@ -58,6 +49,7 @@ def run_trial(
     device: str,
     force: bool = False,
     memory_share: float = DEFAULT_MEMORY_SHARE,
+    snapshots: int | None = None,
     observer: Observer | None = None,
 ) -> Record:
     """Run a trial to its end, or go on with it where it was left, and return its record.
@@ -74,6 +66,7 @@ def run_trial(
         device: `cpu` or `cuda:N`.
         force: begin from the start whatever is there.
         memory_share: of the device's free memory that the images may take; they are streamed if they take more.
+        snapshots: keep the cluster probabilities of a sample after every so many epochs, for pictures; None: at the end only.
         observer: told how it goes.
 
     Raises:
@@ -81,7 +74,9 @@ def run_trial(
         RecordError: another process runs this trial, or the disk refuses.
         Interrupted: Ctrl-C.
     """
-    run = TrialRun(spec, data, out=out, device=device, force=force, memory_share=memory_share, observer=observer)
+    run = TrialRun(
+        spec, data, out=out, device=device, force=force, memory_share=memory_share, snapshots=snapshots, observer=observer
+    )
     for _ in run.epochs():
         pass
     return run.finished
@@ -105,16 +100,18 @@ class TrialRun:
         device: str,
         force: bool = False,
         memory_share: float = DEFAULT_MEMORY_SHARE,
+        snapshots: int | None = None,
         observer: Observer | None = None,
     ) -> None:
         check_fit(spec, data)
         self.spec, self.data, self.device, self.force = spec, data, device, force
         self.observer = observer or Observer()
-        self.memory_share, self.labels = memory_share, np.asarray(data.labels)
+        self.memory_share = memory_share
         self.id, self.folder = spec.identity(), find_folder(spec, Path(out))
         self.writer = RecordWriter(self.folder)
         self.checkpoints = Checkpoints(self.folder, self.id)
         self.tracker, self.cost = Tracker(), Cost()
+        self.snapshots = Snapshots(self.folder, snapshots)
         self.epochs_done = self.epochs_saved = 0
         self.began, self.seconds_before = time.monotonic(), 0.0
         self.stop_reason: str | None = None
@@ -166,9 +163,11 @@ class TrialRun:
         """Put the folder in order and write the first record; the checkpoint to go on from, if any."""
         saved = None if afresh else self.checkpoints.load()
         if saved is None:
-            self._clear()
+            self.checkpoints.remove()
+            clear(self.folder)
         else:
             self._take_over(saved)
+        self.snapshots.truncate(self.epochs_done)
         about = provenance.collect(self.data, self.device, methods.get(self.spec.method).__module__)
         spec, cost = self.spec.model_dump(mode="json"), self._cost()
         about_config = ("method", "dataset", "protocol", "n_clusters", "seed", "preset")
@@ -176,26 +175,13 @@ class TrialRun:
         self.writer.start(id=self.id, spec=spec, config=settings, provenance=about, epochs_done=self.epochs_done, cost=cost)
         return saved
 
-    def _clear(self) -> None:
-        """Delete what an earlier run of this trial left, and nothing else."""
-        self.checkpoints.remove()
-        for name in WRITTEN:
-            (self.folder / name).unlink(missing_ok=True)
-
     def _take_over(self, saved: Checkpoint) -> None:
         self.tracker.load_state_dict(saved.tracker)
         self.cost = Cost(**saved.cost)
         self.seconds_before = self.cost.total_seconds
-        self.cost.resumed = self._resumed_before() + 1
+        self.cost.resumed = resumed_before(self.folder, self.cost.resumed) + 1
         self.epochs_done = self.epochs_saved = saved.epoch
         self.writer.truncate_epochs(saved.epoch)
-
-    def _resumed_before(self) -> int:
-        """How often it was resumed, also by processes that were killed before they saved anything."""
-        try:
-            return int(read_record(self.folder).cost.get("resumed", 0))
-        except RecordError:
-            return self.cost.resumed
 
     def _build(self, saved: Checkpoint | None) -> Method:
         """The method, at its beginning or where `saved` left it."""
@@ -215,12 +201,17 @@ class TrialRun:
 
     def _train(self, method: Method) -> Iterator[dict[str, Any]]:
         """Train, score and save epoch by epoch, until the method has no more or it is told to stop."""
-        train = self.data.train.to(self.device, self.memory_share)
-        score = train if self.data.score is self.data.train else self.data.score.to(self.device, self.memory_share)
-        for epoch, seconds in self._timed(method.train(train)):
-            row = self._judge(epoch, seconds, method, score)
+        data = self.data.to(self.device, self.memory_share)
+        judge = Judge(self.spec, data)
+        self.watch = Watch(self.spec.n_clusters, read_epochs(self.folder / "epochs.jsonl"))
+        self.snapshots.take(method, data.score, self.epochs_done)
+        for epoch, seconds in self._timed(training(method, data)):
+            row = self._judge(epoch, seconds, method, judge)
+            self.snapshots.take(method, data.score, epoch.number)
             self.writer.append_epoch(row)
             self.observer.on_epoch(row)
+            for notice in row["notices"]:
+                self.observer.on_notice(epoch.number, notice)
             is_last = epoch.number >= method.planned_epochs  # nothing is left to go on with, unless the method has more to say
             if not is_last and self._time_is_up(seconds):
                 self.stop_reason = OUT_OF_TIME
@@ -241,31 +232,36 @@ class TrialRun:
                 return
             yield epoch, self._clock() - began
 
-    def _judge(self, epoch: Epoch, train_seconds: float, method: Method, score: Images) -> dict[str, Any]:
-        """Score all sub-heads, let the selections choose, and count the cost: the epoch's row. Only here labels are looked at."""
+    def _judge(self, epoch: Epoch, train_seconds: float, method: Method, judge: Judge) -> dict[str, Any]:
+        """Score all sub-heads, let the selections choose, and count the cost: the epoch's row."""
         losses = checked_losses(epoch, self.epochs_done, self.spec.method)
         began = self._clock()
-        predictions = checked_predictions(method, score, self.labels.shape)
-        heads = score_heads(predictions, self.labels, self.spec.n_clusters, self.data.n_classes)
-        by_metric = {metric: [head[metric] for head in heads] for metric in ("acc", "nmi", "ari", "clusters_used")}
-        chosen = int(method.chosen_head)
-        self.tracker.update(epoch.number, predictions, chosen_head=chosen, criterion=epoch.criterion, acc=by_metric["acc"])
+        found, chosen = judge.judge(method), int(method.chosen_head)
+        self.tracker.update(
+            epoch.number,
+            found.predictions,
+            chosen_head=chosen,
+            criterion=epoch.criterion,
+            acc=found.by_metric["acc"],
+            beside=found.beside,
+        )
         evaluate_seconds = self._clock() - began
         self.epochs_done = epoch.number
         self.cost.train_seconds += train_seconds
         self.cost.evaluate_seconds += evaluate_seconds
         self.cost.images += epoch.images
-        return {
+        row = {
             "epoch": epoch.number,
             "losses": losses,
             "criterion": epoch.criterion,
-            **by_metric,
+            **found.by_metric,
             "chosen_head": chosen,
             "train_seconds": train_seconds,
             "evaluate_seconds": evaluate_seconds,
             "images": epoch.images,
             "images_per_second": epoch.images / train_seconds if train_seconds else None,
         }
+        return row | self.watch.examine(row, found.sizes, method.loss_floors)
 
     def _time_is_up(self, last_epoch_seconds: float) -> bool:
         """Whether the limit has passed, or an epoch as long as the last would pass it by more than half its length."""
@@ -282,31 +278,24 @@ class TrialRun:
         choices = self.tracker.choices
         if not choices:
             raise MethodError(f"{self.spec.method} trained no epoch. Ask for at least one: --epochs 1.")
-        labels: dict[str, Any] = {"truth": self.labels}
-        for name, choice in choices.items():
-            labels |= {name: choice.predictions, f"{name}/head": choice.head}
-        self.writer.save_labels(labels)
+        self.snapshots.take(method, self.data.score, self.epochs_done, last=True)
+        judge = Judge(self.spec, self.data)
+        self.writer.save_labels(judge.arrays(choices))
         model = method.state_dict().get("model")
         if isinstance(model, Mapping):
             save_weights(model, self.folder / "model.safetensors")
-        metrics = self._metrics()
+        metrics = judge.metrics(choices)
         oracle, own = metrics["oracle"]["acc"], metrics["own-loss"]["acc"]
         return self.writer.finish(
             stop_reason=stop_reason,
             metrics_version=METRICS_VERSION,
             metrics=metrics,
+            mapping=None if oracle is None else judge.mapping,
             selection_gap=None if oracle is None or own is None else oracle - own,
+            diagnostics=summary(read_epochs(self.folder / "epochs.jsonl"), metrics["own-loss"]["epoch"], self.spec.n_clusters),
             epochs_done=self.epochs_done,
             cost=self._cost(),
         )
-
-    def _metrics(self) -> dict[str, dict[str, Any]]:
-        metrics = {}
-        for name, choice in self.tracker.choices.items():
-            heads = score_heads(choice.predictions, self.labels, self.spec.n_clusters, self.data.n_classes)
-            about = {"epoch": choice.epoch, "head": choice.head, "heads": summarise_heads(heads)}
-            metrics[name] = {**heads[choice.head], **about}
-        return metrics
 
     def _interrupted(self) -> Interrupted:
         reached = f"after epoch {self.epochs_done}" if self.epochs_done else "before the end of the first epoch"

@@ -16,8 +16,9 @@ import torch
 from . import streaming
 from .errors import DataError as DataError  # here too, because the methods import this module only
 from .label_maps import LabelMaps as LabelMaps
+from .masks import PixelMasks, UnreadMasks
 
-Protocol = Literal["full", "split"]
+Protocol = Literal["full", "split", "semi-supervised"]
 CHANNELS = (1, 3, 4)  # grey, RGB, RGB and infrared
 DEFAULT_MEMORY_SHARE = 0.5
 
@@ -36,6 +37,7 @@ class Images:
             pixels, where images of several sizes share one frame; None if all of every image does.
         window: (height, width) of the central part of each extent that batches are cut to; None for whole images.
         streams_to: the device that batches are sent to if the pixels are not resident on it.
+        masks: which pixels count in training, for the data sets whose protocol says so (COCO-Stuff); None for all.
     """
 
     pixels: torch.Tensor
@@ -43,6 +45,7 @@ class Images:
     extents: torch.Tensor | None = None
     window: tuple[int, int] | None = None
     streams_to: torch.device | None = None
+    masks: PixelMasks | UnreadMasks | None = None
 
     def __post_init__(self) -> None:
         if self.pixels.dtype != torch.uint8 or self.pixels.ndim != 4 or self.pixels.shape[1] not in CHANNELS:
@@ -90,6 +93,12 @@ class Images:
         for indices, found in zip(order, read, strict=True):
             yield self._cut(found, indices)
 
+    def batch_masks(self, indices: torch.Tensor) -> torch.Tensor | None:
+        """The pixels that count of the images at `indices`, bool (len(indices), H, W) on the device; None for all."""
+        if self.masks is None:
+            return None
+        return self._cut(self.masks.batch(indices).unsqueeze(1), indices).squeeze(1)
+
     def order(self, role: str, size: int, random: torch.Generator | None = None) -> tuple[torch.Tensor, ...]:
         """Indices of one pass over the images that serve `role`, in batches of `size`; the last one may be shorter.
 
@@ -126,9 +135,9 @@ class Images:
         fits = self.pixels.device == target != torch.device("cpu") or streaming.fits(self.pixels, target, memory_share)
         about = {name: index.to(target) for name, index in self.roles.items()}
         extents = None if self.extents is None else self.extents.to(target)
-        if fits:
-            return replace(self, pixels=self.pixels.to(target), roles=about, extents=extents, streams_to=None)
-        return replace(self, roles=about, extents=extents, streams_to=target)
+        masks = None if self.masks is None else self.masks.to(target)
+        moved = replace(self, roles=about, extents=extents, masks=masks)
+        return replace(moved, pixels=self.pixels.to(target), streams_to=None) if fits else replace(moved, streams_to=target)
 
     def _cut(self, batch: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
         """The central `window` of each image's extent: (n, C, h, w)."""
@@ -156,12 +165,33 @@ class Images:
 
 
 @dataclass(frozen=True, eq=False)
+class Labelled:
+    """Images with their classes, for the methods that learn from labels and for nothing else.
+
+    Attributes:
+        images: the images.
+        labels: int64 (len(images),) on the same device, classes 0..C-1.
+
+    Raises `DataError` unless there is one label for each image.
+    """
+
+    images: Images
+    labels: torch.Tensor = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.labels.dtype != torch.int64 or self.labels.shape != (len(self.images),):
+            found = f"{self.labels.dtype} {tuple(self.labels.shape)}"
+            raise DataError(f"{len(self.images)} labelled images need as many int64 labels, got {found}.")
+
+
+@dataclass(frozen=True, eq=False)
 class TrialData:
     """What one trial works on.
 
     Attributes:
         name: public name of the data set.
-        protocol: `full` (train and score on all images) or `split` (train on train, score on test).
+        protocol: `full` (train and score on all images), `split` (train on train, score on test) or `semi-supervised`
+            (train on train, find the mapping by its labels, score on test).
         train: the images a method trains on.
         score: the images whose predictions are judged; the same object as `train` under `full`, but where the protocol
             trains on images that are not scored (STL-10's unlabelled ones) or scores a window of each.
@@ -182,7 +212,18 @@ class TrialData:
     fingerprint: str
     notes: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    mapping: Images | None = None
+    mapping_labels: np.ndarray | LabelMaps | None = field(default=None, repr=False)
 
     @property
     def n_classes(self) -> int:
         return len(self.class_names)
+
+    def to(self, device: str | torch.device, memory_share: float = DEFAULT_MEMORY_SHARE) -> TrialData:
+        """The same data with its images for use on `device`, as `Images.to` brings them; the same ones only once."""
+        moved: dict[int, Images] = {}
+        for images in (self.train, self.score, self.mapping):
+            if images is not None and id(images) not in moved:
+                moved[id(images)] = images.to(device, memory_share)
+        mapping = None if self.mapping is None else moved[id(self.mapping)]
+        return replace(self, train=moved[id(self.train)], score=moved[id(self.score)], mapping=mapping)

@@ -20,8 +20,9 @@ class Scheme:
         auxiliary: splits that train the auxiliary (over-clustering) head.
         mapping: splits whose labels find the mapping from clusters to classes.
         scored: splits whose images are judged.
-        interleave: two of the `auxiliary` splits that take turns: one image of the first, then as many of the second as
-            there are for each of the first. IIC's authors mixed STL-10 so (1 train image, then 20 unlabelled ones).
+        interleave: two splits that take turns in every head that trains on both: one image of the first, then as many of
+            the second as there are for each of the first. IIC's authors mixed STL-10 so (1 train image, then 20 unlabelled
+            ones).
         summary: in one line.
     """
 
@@ -55,14 +56,16 @@ class Scheme:
 
 
 _ROLES = ("main", "auxiliary", "mapping", "scored")
+_STANDARD = ("full", "split", "semi-supervised")
 
 
 def schemes(card: Mapping[str, Any], splits: Sequence[str]) -> dict[str, Scheme]:
     """The protocols of a data set by name, as its card gives them.
 
     A card's `protocols` is a mapping from names to roles, or a list of standard names: `full` trains on all splits and
-    scores all of them; `split` trains on `train` and scores `test`. Without it a data set has `full`, and `split` if it
-    has these two splits.
+    scores all of them; `split` trains on `train` and scores `test`; `semi-supervised` does so too, but finds the mapping
+    from clusters to classes with the labels of `train`. Without it a data set has `full`, and the others if it has these
+    two splits.
 
     Raises:
         DataError: an unknown role or split, or a list that names another protocol.
@@ -70,15 +73,18 @@ def schemes(card: Mapping[str, Any], splits: Sequence[str]) -> dict[str, Scheme]
     everything = tuple(splits)
     standard = {"full": Scheme(everything, everything, everything, everything, summary="train and score on all images")}
     if {"train", "test"} <= set(splits):
-        standard["split"] = Scheme(("train",), ("train",), ("test",), ("test",), summary="train on train, score on test")
+        train, test = ("train",), ("test",)
+        standard["split"] = Scheme(train, train, test, test, summary="train on train, score on test")
+        mapped = "train on train without labels, find the mapping with its labels, score on test"
+        standard["semi-supervised"] = Scheme(train, train, train, test, summary=mapped)
     given = card.get("protocols")
     if given is None:
         return standard
     if isinstance(given, Mapping):
         return {name: _scheme(name, dict(roles), everything) for name, roles in given.items()}
-    unknown = [name for name in given if name not in ("full", "split")]
+    unknown = [name for name in given if name not in _STANDARD]
     if unknown:
-        raise DataError(f"Protocol {unknown[0]!r} is no standard one (full, split). Give its roles in the card.")
+        raise DataError(f"Protocol {unknown[0]!r} is no standard one ({', '.join(_STANDARD)}). Give its roles in the card.")
     return {name: standard[name] for name in given if name in standard}
 
 

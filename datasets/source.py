@@ -50,12 +50,14 @@ class Part:
         verified: whether every byte of it was checked against a published checksum of the original distribution. If not,
             the preparation compares the pixels with the checksums on the data set's card, and says in the notes of every
             result what could not be confirmed.
+        subsets: rows (int64) of the parts of it that the data set itself names, as STL-10 its folds of labelled images.
     """
 
     split: str
     count: int
     chunks: Callable[[], Iterator[Chunk]]
     verified: bool = False
+    subsets: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,9 +13,14 @@ import torch
 
 from .base import CHANNELS, Images, LabelMaps, Protocol, TrialData
 from .errors import DataError
+from .masks import UnreadMasks
 from .protocols import Scheme, interleaved, schemes
 
 UNKNOWN_LABEL = -1
+MASKS_NOTE = (
+    "the training images come with masks made of the labels, as the authors': pixels of no judged class do not count in "
+    "training, unless a method is told use_masks=false"
+)
 HASHED_AT_A_TIME = 64 * 2**20  # bytes; a memory map need not be in memory as a whole
 
 
@@ -27,6 +32,7 @@ class Split:
         images: uint8 (N, C, H, W), C = 1, 3 or 4; may be a memory map.
         labels: int64 (N,), or per pixel any signed integer (N, H, W); -1 where not known or not to be judged.
         extents: int (N, 2), height and width that hold pixels, where images of several sizes share one frame.
+        subsets: int64 rows of its named parts (`fold 0`, ...), which are roles of the images that find the mapping.
 
     Raises `DataError` for any other type or shape, and for no images at all.
     """
@@ -34,6 +40,7 @@ class Split:
     images: np.ndarray = field(repr=False)
     labels: np.ndarray = field(repr=False)
     extents: np.ndarray | None = field(default=None, repr=False)
+    subsets: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -119,28 +126,57 @@ class Dataset:
         trained, scored = self._together(scheme.trunk), self._together(scheme.scored)
         roles = self._roles(scheme)
         window = tuple(self.card["window"]) if "window" in self.card else None
-        train = _images(trained, roles, window=None)
-        same = scheme.scored == scheme.trunk and not roles and window is None
-        score = train if same else _images(scored, {}, window)
-        fingerprint = self.fingerprints.get(protocol) or self.fingerprint(protocol)
-        about = {**self.about, "roles": scheme.as_json()}
-        labels = self._labels(scored, window)
-        return TrialData(self.name, protocol, train, score, labels, self.class_names, fingerprint, self.notes, about)
+        masks = UnreadMasks(trained.labels, self.renamed) if self.card.get("training_masks") else None
+        train = _images(trained, roles, window=None, masks=masks)
+
+        def judged(names: tuple[str, ...], part: Split) -> Images:
+            return train if names == scheme.trunk and not roles and window is None else _images(part, {}, window)
+
+        mapping, mapping_labels = None, None
+        if scheme.mapping != scheme.scored:
+            mapped = self._together(scheme.mapping)
+            mapping, mapping_labels = judged(scheme.mapping, mapped), self._labels(mapped, window)
+            if subsets := self._subsets(scheme):
+                named = {name: torch.from_numpy(rows) for name, rows in subsets.items()}
+                mapping = replace(mapping, roles={**mapping.roles, **named})
+        return TrialData(
+            name=self.name,
+            protocol=protocol,
+            train=train,
+            score=judged(scheme.scored, scored),
+            labels=self._labels(scored, window),
+            class_names=self.class_names,
+            fingerprint=self._known_fingerprint(protocol) or self.fingerprint(protocol),
+            notes=self.notes if masks is None else (*self.notes, MASKS_NOTE),
+            about={**self.about, "roles": scheme.as_json()},
+            mapping=mapping,
+            mapping_labels=mapping_labels,
+        )
 
     def fingerprint(self, protocol: Protocol) -> str:
         """SHA-256 over every image and label that decides a result under `protocol`, and the roles where there are any."""
         scheme = self._scheme(protocol)
-        trained, scored = self._together(scheme.trunk), self._together(scheme.scored)
         digest = hashlib.sha256()
-        for split in (trained,) if scheme.scored == scheme.trunk else (trained, scored):
+        for split in map(self._together, _deciding(scheme)):
             hash_array(digest, split.images)
             hash_array(digest, self._renamed(split.labels))
             if split.extents is not None:
                 hash_array(digest, np.asarray(split.extents))
-        for name, rows in sorted(self._roles(scheme).items()):
+        for name, rows in sorted({**self._roles(scheme), **self._subsets(scheme)}.items()):
             digest.update(name.encode())
             hash_array(digest, rows)
         return digest.hexdigest()
+
+    def _known_fingerprint(self, protocol: Protocol) -> str | None:
+        """Of the preparation, also under another protocol that has the same images, labels and roles decide."""
+        for name, known in self.fingerprints.items():
+            if name == protocol or (name in self.protocols and self._decides(name) == self._decides(protocol)):
+                return known
+        return None
+
+    def _decides(self, protocol: str) -> tuple[Any, ...]:
+        scheme = self.protocols[protocol]
+        return _deciding(scheme), scheme.main, scheme.auxiliary, scheme.interleave, tuple(self._subsets(scheme))
 
     def _scheme(self, protocol: str) -> Scheme:
         if protocol not in self.protocols:
@@ -148,7 +184,7 @@ class Dataset:
             lacking = "no official train/test split" if protocol == "split" else f"no protocol {protocol!r}"
             raise DataError(f"{self.name} has {lacking}. Use {other}.")
         scheme = self.protocols[protocol]
-        for role in ("main", "scored"):
+        for role in ("main", "mapping", "scored"):
             if not getattr(scheme, role):
                 wanted = " or ".join(getattr(schemes(self.card, tuple(self.card["splits"]))[protocol], role))
                 raise DataError(f"This copy of {self.name} lacks the split {wanted}, which --protocol {protocol} needs.")
@@ -160,11 +196,18 @@ class Dataset:
         for name in self._stored_order(scheme.trunk):
             rows[name] = np.arange(end, end + len(self.splits[name]))
             end += len(self.splits[name])
-        main = np.concatenate([rows[name] for name in scheme.main])
-        auxiliary = np.concatenate(_mixed(rows, scheme))
+        main, auxiliary = (np.concatenate(_mixed(rows, names, scheme.interleave)) for names in (scheme.main, scheme.auxiliary))
         if all(np.array_equal(role, np.arange(end)) for role in (main, auxiliary)):
             return {}
         return {"main": main, "auxiliary": auxiliary}
+
+    def _subsets(self, scheme: Scheme) -> dict[str, np.ndarray]:
+        """Rows of the named parts among the images that find the mapping; none where that is what is scored."""
+        found, end = {}, 0
+        for name in self._stored_order(scheme.mapping if scheme.mapping != scheme.scored else ()):
+            found |= {part: end + rows for part, rows in self.splits[name].subsets.items()}
+            end += len(self.splits[name])
+        return found
 
     def _together(self, names: Sequence[str]) -> Split:
         """The splits `names` in their stored order; without a copy where they stand one after the other."""
@@ -202,13 +245,20 @@ def hash_array(digest: Any, array: np.ndarray) -> None:
         digest.update(np.ascontiguousarray(array[start : start + step]).data)
 
 
-def _mixed(rows: Mapping[str, np.ndarray], scheme: Scheme) -> list[np.ndarray]:
-    """Rows of the auxiliary splits; two that are interleaved stand together where the first of them does."""
-    if not scheme.interleave:
-        return [rows[name] for name in scheme.auxiliary]
-    first, second = scheme.interleave
+def _deciding(scheme: Scheme) -> list[tuple[str, ...]]:
+    """The splits whose images and labels decide a result, in the parts that a fingerprint takes them in."""
+    used = {*scheme.trunk, *scheme.scored}
+    parts = [scheme.trunk, scheme.scored, tuple(name for name in scheme.mapping if name not in used)]
+    return [part for part in dict.fromkeys(parts) if part]
+
+
+def _mixed(rows: Mapping[str, np.ndarray], names: Sequence[str], interleave: Sequence[str]) -> list[np.ndarray]:
+    """Rows of the splits `names`; two of them that are interleaved stand together where the first of them does."""
+    if not interleave or not set(interleave) <= set(names):
+        return [rows[name] for name in names]
+    first, second = interleave
     pair = {first: interleaved(rows[first], rows[second])}
-    return [pair.get(name, rows[name]) for name in scheme.auxiliary if name != second]
+    return [pair.get(name, rows[name]) for name in names if name != second]
 
 
 def _concatenated(splits: list[Split]) -> Split:
@@ -222,8 +272,10 @@ def _concatenated(splits: list[Split]) -> Split:
     )
 
 
-def _images(split: Split, roles: Mapping[str, np.ndarray], window: tuple[int, int] | None) -> Images:
+def _images(
+    split: Split, roles: Mapping[str, np.ndarray], window: tuple[int, int] | None, masks: UnreadMasks | None = None
+) -> Images:
     """The images alone; copied only if they are read-only or not contiguous, which torch does not take."""
     pixels = torch.from_numpy(np.require(split.images, requirements=["C", "W"]))
     extents = None if split.extents is None else torch.from_numpy(split.extents.astype(np.int64))
-    return Images(pixels, {name: torch.from_numpy(rows) for name, rows in roles.items()}, extents, window)
+    return Images(pixels, {name: torch.from_numpy(rows) for name, rows in roles.items()}, extents, window, masks=masks)

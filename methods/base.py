@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..datasets.base import Images
+from ..datasets.base import Images, Labelled
 
 Task: TypeAlias = Literal["clustering", "segmentation", "semi-supervised"]
 State: TypeAlias = dict[
@@ -73,6 +73,8 @@ class Method(ABC):
         task: `clustering`, `segmentation` or `semi-supervised`.
         version: raised by one with every change of the code that changes results; part of a trial's identity.
         Config: pydantic model of the settings.
+        predicts_classes: the predictions are classes already, learned from labels: they are scored as they are, without a
+            mapping from clusters to classes.
 
     Attributes:
         on_step: called during an epoch as `on_step(done, total, images)` with the share of the epoch that is done
@@ -84,6 +86,7 @@ class Method(ABC):
     task: ClassVar[Task] = "clustering"
     version: ClassVar[int] = 1
     Config: ClassVar[type[MethodConfig]] = MethodConfig
+    predicts_classes: ClassVar[bool] = False
 
     def __init__(self, n_clusters: int = 10, *, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
         if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)) or n_clusters < 2:
@@ -112,6 +115,13 @@ class Method(ABC):
     def predict_heads(self, images: Images) -> np.ndarray:
         """Cluster of each image by each sub-head: int64 (H, len(images)), values 0..n_clusters-1; H = 1 without sub-heads."""
 
+    def predict_batches(self, images: Images) -> Iterator[np.ndarray]:
+        """What `predict_heads` gives, in consecutive parts (H, n, ...) of the images in their stored order.
+
+        A method for segmentation overrides it, so that the label maps of a whole data set are never in memory at once.
+        """
+        yield self.predict_heads(images)
+
     @abstractmethod
     def state_dict(self) -> State:
         """All that is needed to go on after the last yielded epoch, and to predict."""
@@ -124,6 +134,11 @@ class Method(ABC):
     def chosen_head(self) -> int:
         """Sub-head that the method's own unsupervised criterion prefers at present."""
         return 0
+
+    @property
+    def loss_floors(self) -> Mapping[str, float]:
+        """The lowest values that the losses of an epoch can take, by name, and `criterion`'s; only those that are known."""
+        return {}
 
     @property
     def planned_epochs(self) -> int:
@@ -168,6 +183,28 @@ class Method(ABC):
     def __repr__(self) -> str:
         given = {"n_clusters": self.n_clusters, "seed": self.seed, **self.settings}
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+
+
+class LabelledMethod(Method):
+    """A method that learns from the labels of some images too: the trial calls `train_labelled` in place of `train`.
+
+    It needs a protocol whose labels may be used (`semi-supervised`). What it predicts are classes if `predicts_classes`.
+    """
+
+    task: ClassVar[Task] = "semi-supervised"
+
+    @abstractmethod
+    def train_labelled(self, images: Images, labelled: Labelled) -> Iterator[Epoch]:
+        """As `train`, with labels for some images.
+
+        Args:
+            images: the images that the protocol trains on without labels.
+            labelled: those that it may learn from with their labels; they may be among `images`.
+        """
+
+    def train(self, images: Images) -> Iterator[Epoch]:
+        """Raises `MethodError`: without labels there is nothing to learn from."""
+        raise MethodError(f"{self.name} learns from labels: use train_labelled, or bench run with --protocol semi-supervised.")
 
 
 def explain(name: str, config: type[BaseModel], error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from .grid import percent
 from .record import Record, Selection
 
-PRESETS = ("paper", "short", "smoke")  # best first; any other name comes after them
+PRESETS = ("paper", "paper-semi-supervised", "half-hour", "short", "smoke")  # best first; any other name comes after them
 ENOUGH_SEEDS = 3
 
 
@@ -123,8 +123,8 @@ def group_records(records: Iterable[Record]) -> list[Group]:
 def preferred(groups: Iterable[Group], protocol: str) -> list[Group]:
     """The groups that could fill one cell, the one that fills it first.
 
-    The rule: budget (paper, short, smoke, any other), then the protocol of the published number, then unchanged settings before
-    changed ones, then more seeds, then the newest.
+    The rule: budget (in the order of `PRESETS`, then any other), then the protocol of the published number, then unchanged
+    settings before changed ones, then more seeds, then the newest.
     """
 
     def rank(group: Group) -> tuple[Any, ...]:
@@ -147,12 +147,25 @@ def deviations(group: Group) -> list[str]:
         told.append("Changed settings: " + ", ".join(f"{key}={value}" for key, value in spec["overrides"].items()) + ".")
     data = group.records[-1].provenance.get("data") or {}
     classes, clusters = data.get("n_classes"), spec.get("n_clusters")
-    if classes and clusters and clusters != classes:
+    told += _labels_used(group)
+    if classes and clusters and clusters != classes and (group.records[-1].mapping or {}).get("kind") != "many-to-one":
         told.append(f"{clusters} clusters for {classes} classes: ACC matches at most {min(clusters, classes)} of them.")
     if group.n < ENOUGH_SEEDS:
         told.append("1 seed: no spread is known." if group.n == 1 else f"{group.n} seeds: too few for a claim.")
     told += [_early_end(record) for record in group.records if _out_of_time(record)]
     return [*told, *(f"Data: {note}" for note in dict.fromkeys(_data_notes(group)))]
+
+
+def _labels_used(group: Group) -> list[str]:
+    """Where labels of other images than the scored ones took part."""
+    record = group.records[-1]
+    mapping = record.mapping or {}
+    if "chosen_with" not in record.metrics.get("oracle", {}):  # the map was found on the scored images
+        return []
+    splits = " and ".join(mapping["on"])
+    if mapping["kind"] == "identity":
+        return [f"Learned from the labels of {splits}: its predictions are classes."]
+    return [f"The labels of {splits} mapped clusters to classes ({mapping['kind']})."]
 
 
 def _data_notes(group: Group) -> Iterable[str]:

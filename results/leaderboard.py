@@ -13,7 +13,7 @@ COLUMNS = ("Method", "Budget", "n", "ACC", "NMI", "ARI", "Gap", "Clusters", "Tim
 CAPTION = (
     "ACC, NMI and ARI in %: mean ± sample standard deviation over n seeds, for the sub-head and epoch that the method's own loss "
     "prefers. Gap: points of ACC that a choice by labels (oracle) would add; it ranks nothing. Clusters: used of asked for. "
-    "Time and images: mean a seed."
+    "Time and images: mean a seed. On label maps all of it is per pixel."
 )
 FACTS = (
     *("dataset", "protocol", "data_fingerprint", "method", "method_version", "preset", "overrides", "n", "seeds"),
@@ -25,13 +25,13 @@ FACTS = (
 def leaderboard(
     records: Iterable[Record], *, datasets: Collection[str] | None = None, methods: Collection[str] | None = None
 ) -> Table:
-    """All groups of finished clustering runs, sorted by mean own-loss ACC within data set and protocol.
+    """All groups of finished runs, sorted by mean own-loss ACC within data set and protocol.
 
     Data sets without labels come last, sorted by name. Where one ranking holds several budgets, a line under
     the table says so.
 
     Args:
-        records: any records; those of other tasks are passed over, unfinished and failed ones listed, never averaged.
+        records: any records; unfinished and failed ones listed, never averaged.
         datasets, methods: show only these; all if None or empty.
     """
     wanted = [record for record in records if _wanted(record, datasets, methods)]
@@ -47,7 +47,7 @@ def leaderboard(
         Section("Not averaged", tuple(why_left_out(record) for record in left_out)),
     )
     return Table(
-        title="Leaderboard: image clustering",
+        title="Leaderboard",
         caption=CAPTION,
         columns=COLUMNS,
         rows=rows,
@@ -60,8 +60,7 @@ def leaderboard(
 
 def _wanted(record: Record, datasets: Collection[str] | None, methods: Collection[str] | None) -> bool:
     spec = record.spec
-    of_interest = (not datasets or spec.get("dataset") in datasets) and (not methods or spec.get("method") in methods)
-    return of_interest and spec.get("task", "clustering") == "clustering"
+    return (not datasets or spec.get("dataset") in datasets) and (not methods or spec.get("method") in methods)
 
 
 def _contest(group: Group) -> tuple[Any, ...]:
@@ -78,7 +77,8 @@ def _headings(groups: Iterable[Group]) -> dict[tuple[Any, ...], str]:
     for contest in contests:
         dataset, protocol, fingerprint, is_labelled = contest
         copy = f", data {str(fingerprint)[:8]}" if plain.count(contest[:2]) > 1 else ""
-        headings[contest] = f"{dataset}, protocol {protocol}{copy}" + ("" if is_labelled else " (no labels, by name)")
+        helped = ", labels of training images used" if protocol == "semi-supervised" else ""
+        headings[contest] = f"{dataset}, protocol {protocol}{helped}{copy}" + ("" if is_labelled else " (no labels, by name)")
     return headings
 
 

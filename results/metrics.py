@@ -82,6 +82,42 @@ def scores(matrix: np.ndarray) -> Scores:
     }
 
 
+def count_pairs(predicted: Any, truth: Any, n_clusters: int, n_classes: int) -> np.ndarray:
+    """As `confusion`, to be summed over parts: int64 (K, C + 1), whose last column counts what has no known class.
+
+    Args:
+        predicted: integer clusters, any shape, values 0..K-1.
+        truth: integer classes of the same shape, values 0..C-1, or -1 where not known.
+        n_clusters: K.
+        n_classes: C.
+
+    Raises:
+        ValueError: shapes that differ, or a value out of range.
+    """
+    clusters, classes = (np.asarray(values).astype(np.int64).ravel() for values in (predicted, truth))
+    if clusters.shape != classes.shape:
+        raise ValueError(f"There are {clusters.size} predictions for {classes.size} labels; give one for each image.")
+    for kind, values, count, lowest in (("cluster", clusters, n_clusters, 0), ("class", classes, n_classes, -1)):
+        if values.size and not lowest <= values.min() <= values.max() < count:
+            found = f"found {values.min()}..{values.max()}, expected {lowest}..{count - 1}"
+            raise ValueError(f"A {kind} is out of range: {found}.")
+    columns = n_classes + 1
+    cells = clusters * columns + classes % columns  # -1 becomes the last column
+    return np.bincount(cells, minlength=n_clusters * columns).reshape(n_clusters, columns)
+
+
+def score_counts(matrix: np.ndarray, sizes: np.ndarray) -> Scores:
+    """`scores` of a matrix that may be all 0 because nothing is labelled: then every metric but `clusters_used` is None.
+
+    Args:
+        matrix: integer (K, C) counts of what is labelled.
+        sizes: integer (K,), how much is in each cluster, labelled or not.
+    """
+    if matrix.any():
+        return scores(matrix)
+    return {**dict.fromkeys(LABELLED_METRICS), "clusters_used": int((sizes > 0).sum())}
+
+
 def score_heads(predictions: np.ndarray, truth: np.ndarray, n_clusters: int, n_classes: int) -> list[Scores]:
     """The metrics of each sub-head.
 
@@ -91,11 +127,8 @@ def score_heads(predictions: np.ndarray, truth: np.ndarray, n_clusters: int, n_c
         n_clusters: K.
         n_classes: C.
     """
-    predictions = np.atleast_2d(predictions)
-    if (np.asarray(truth) == -1).all() and predictions.size:
-        nothing = dict.fromkeys(LABELLED_METRICS)
-        return [{**nothing, "clusters_used": len(np.unique(head))} for head in predictions]
-    return [scores(confusion(head, truth, n_clusters, n_classes)) for head in predictions]
+    counts = (count_pairs(head, truth, n_clusters, n_classes) for head in np.atleast_2d(predictions))
+    return [score_counts(each[:, :-1], each.sum(axis=1)) for each in counts]
 
 
 def summarise_heads(heads: Sequence[Scores]) -> dict[str, Any]:

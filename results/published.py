@@ -26,6 +26,7 @@ METHODS = {
     "DeepCluster": "deepcluster",
     "ADC": "adc",
     "IIC": "iic",
+    "IIC plus finetune": "iic-finetune",
     "SCAN": "scan",
     "IMC-SwAV": "imc-swav",
     "SIFT": "sift",
@@ -79,7 +80,9 @@ class Published:
 
     @property
     def protocol(self) -> str:
-        """`split` for the papers that train on train and report on test, else `full`."""
+        """`semi-supervised` in Table 3, `split` for the papers that train on train and report on test, else `full`."""
+        if self.table == "3":
+            return "semi-supervised"
         return "split" if self.system in SPLIT_PROTOCOL else "full"
 
     @property

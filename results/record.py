@@ -29,6 +29,7 @@ __all__ = ["SCHEMA", "SELECTIONS", "Record", "RecordError", "RecordWriter", "Sel
            "find_records", "now", "read_epochs", "read_record", "scan_records", "write_json"]  # fmt: skip
 
 SCHEMA = 1
+COUNTS = ("confusion", "sizes")  # ends of the names of arrays that are added up and multiplied
 Selection = Literal["last", "own-loss", "oracle"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 Status = Literal["running", "complete", "stopped", "failed"]
@@ -44,6 +45,10 @@ class Record(BaseModel):
         spec: method, dataset, protocol, seed, n_clusters, preset, overrides, config and what else decides the result.
         metrics: by selection (`last`, `own-loss`, `oracle`), e.g. `metrics["own-loss"]["acc"]` in [0, 1]. Only
             `last` and `own-loss` are chosen without labels.
+        mapping: how clusters became classes for `acc`: `kind` (`hungarian`, `many-to-one`, `identity`) and the splits whose
+            labels the map was found `on`; None where nothing is labelled, and in records of before it was written.
+        diagnostics: how healthy the training was, told without labels: `criterion` and its `loss_floor`, `effective_clusters`,
+            `sub_head_gap`, `lagging` sub-heads, `collapsed`, and the `notices` of the log; {} in older records.
         selection_gap: ACC of `oracle` minus ACC of `own-loss`, in [0, 1].
         cost: seconds (train, evaluate, total), images, energy_joules and the number of resumptions.
         provenance: code, packages, hardware, data and the command, as found when the trial started.
@@ -61,7 +66,9 @@ class Record(BaseModel):
     spec: dict[str, Any]
     metrics_version: int | None = None
     metrics: dict[str, dict[str, Any]] = {}
+    mapping: dict[str, Any] | None = None
     selection_gap: float | None = None
+    diagnostics: dict[str, Any] = {}
     epochs_done: int = 0
     planned_epochs: int | None = None
     stop_reason: str | None = None
@@ -84,9 +91,14 @@ class Record(BaseModel):
         return read_epochs(self.folder / "epochs.jsonl")
 
     def labels(self) -> dict[str, np.ndarray]:
-        """The arrays of `labels.npz`: `truth` (N,), and per selection the clusters (H, N) and its head (a scalar).
+        """The arrays of `labels.npz`: `truth` (N,), and per selection S the clusters `S` (H, N) and its head `S/head` (a scalar).
 
-        They come in the smallest signed type that holds them (-1 is unknown). Raises `RecordError` if the file is
+        Where the map from clusters to classes was found on other images also `mapping/truth` (N',) and `S/mapping` (H, N').
+        Per pixel these are label maps of the images `rows` (M,) only, `truth` (M, H', W') and `S` (H, M, H', W'); of all
+        images there are the counts `S/confusion` (H, K, C) and `S/sizes` (H, K), int64, and where the map was found on other
+        images `S/mapping-confusion` and `S/mapping-sizes`.
+
+        All but the counts come in the smallest signed type that holds them (-1 is unknown). Raises `RecordError` if the file is
         missing or damaged.
         """
         path = self.folder / "labels.npz"
@@ -200,8 +212,11 @@ class RecordWriter:
         replace_file(path, b"".join(_line(row) + b"\n" for row in kept))
 
     def save_labels(self, labels: Mapping[str, Any]) -> None:
-        """Write labels.npz, each array in the smallest signed integer type that holds it."""
-        arrays: dict[str, Any] = {name: smallest_signed(np.asarray(array)) for name, array in labels.items()}
+        """Write labels.npz, each array in the smallest signed integer type that holds it; counts stay int64."""
+        arrays: dict[str, Any] = {
+            name: np.asarray(array) if name.endswith(COUNTS) else smallest_signed(np.asarray(array))
+            for name, array in labels.items()
+        }
         replace_file(self.folder / "labels.npz", lambda file: np.savez_compressed(file, **arrays))
 
     def _save_config(self, config: Mapping[str, Any]) -> None:

@@ -32,6 +32,7 @@ class Batch:
         force: run again what is complete.
         quiet: print results only.
         memory_share: of the device's free memory that the images may take; they are streamed if they take more.
+        snapshots: epochs between two snapshots for pictures; None for one at the end.
         storage: where `out` is a mirror of something remote, what brings and pushes its records.
     """
 
@@ -47,11 +48,12 @@ class Batch:
         force: bool = False,
         quiet: bool = False,
         memory_share: float = DEFAULT_MEMORY_SHARE,
+        snapshots: int | None = None,
         storage: Storage | None = None,
     ) -> None:
         self.trials, self.planned = trials, planned
         self.out, self.device, self.tracking, self.results = out, device, tracking, results
-        self.force, self.quiet, self.memory_share = force, quiet, memory_share
+        self.force, self.quiet, self.memory_share, self.snapshots = force, quiet, memory_share, snapshots
         self.storage = storage or Storage(out)
 
     def run(self, svg: Path | None = None) -> int:
@@ -90,6 +92,7 @@ class Batch:
                     device=self.device,
                     force=self.force,
                     memory_share=self.memory_share,
+                    snapshots=self.snapshots,
                     observer=observer,
                 )
         finally:

@@ -35,6 +35,7 @@ class RunOptions:
         data_root: searched first for data.
         mlflow: tracking URI, `off`, or "" for a file beside the records.
         memory_share: of a device's free memory that images may take.
+        snapshots: epochs between two snapshots for pictures; None for one at the end.
         force: run again what is complete.
         quiet: print results only.
         retries: how often a trial that broke is taken up again.
@@ -49,6 +50,7 @@ class RunOptions:
     data_root: Path | None = None
     mlflow: str = ""
     memory_share: float = DEFAULT_MEMORY_SHARE
+    snapshots: int | None = None
     force: bool = False
     quiet: bool = False
     retries: int = 2
@@ -101,7 +103,8 @@ def _in_this_process(trials: Sequence[Trial], planned: Sequence[Planned], option
     results = Results(quiet=options.quiet, said=options.said, viewer=lambda: tracking.viewer)
     batch = Batch(
         trials, planned, options.out, device, tracking, results,
-        force=options.force, quiet=options.quiet, memory_share=options.memory_share, storage=storage,
+        force=options.force, quiet=options.quiet, memory_share=options.memory_share, snapshots=options.snapshots,
+        storage=storage,
     )  # fmt: skip
     return batch.run(options.svg)
 
@@ -118,7 +121,7 @@ def _on_ray(planned: Sequence[Planned], options: RunOptions, storage: Storage, t
     results = Results(quiet=options.quiet, said=options.said, viewer=lambda: tracker.viewer if tracker else None)
     job = Job(
         options.out, options.data_root, options.force, options.memory_share, options.retries,
-        storage=options.storage if storage.is_remote else None,
+        storage=options.storage if storage.is_remote else None, snapshots=options.snapshots,
     )  # fmt: skip
     try:
         with ManyTrials(results.progress, quiet=options.quiet, title=title, troubles=False) as shown:

@@ -32,10 +32,18 @@ def complete_names(incomplete: str) -> list[str]:
 
 
 def output_folder(given: Path | None) -> Path:
-    """Where records are: `--out`, else $CLUSTERBENCH_OUT, else ./bench-results."""
+    """Where records are: `--out`, else $CLUSTERBENCH_OUT, else ./bench-results. Raises `typer.BadParameter` for a URI."""
     import os
+    import re
 
-    return given or Path(os.environ.get("CLUSTERBENCH_OUT") or "bench-results")
+    folder = given or Path(os.environ.get("CLUSTERBENCH_OUT") or "bench-results")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(folder)):  # a Path has lost the second slash
+        raise typer.BadParameter(
+            f"{folder} is no folder. Records on a remote file system: bench run --storage URI. A sweep needs a folder that all "
+            "nodes see, such as a mounted bucket.",
+            param_hint="--out",
+        )
+    return folder
 
 
 DataRoot = Annotated[
@@ -59,6 +67,16 @@ Out = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Where")]
+Snapshots = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="N",
+        rich_help_panel="Where",
+        help="Keep the cluster probabilities of a sample every N epochs, for bench figures simplex.",
+        show_default="only after the last epoch",
+    ),
+]
 MemoryShare = Annotated[
     float,
     typer.Option(

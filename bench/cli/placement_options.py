@@ -15,7 +15,8 @@ Address = Annotated[
     str,
     typer.Option(
         metavar="ADDRESS",
-        help="Ray: local (this command's own), auto (this machine's cluster), HOST:PORT; none: one after the other.",
+        help="Ray: local (this command's own), auto (this machine's cluster), HOST:PORT, ray://HOST:PORT (from outside); "
+        "none: one after the other.",
         rich_help_panel=_PANEL,
     ),
 ]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ...datasets.catalogue import datasets, load
 from ...datasets.source import Progress, silent
 from ...methods.registry import methods
-from ..config import Resolved, resolve
-from ..spec import SpecError, TrialSpec, make_spec
+from ..config import Resolved, method_for, resolve
+from ..spec import TrialSpec, check_protocol, make_spec
 
 if TYPE_CHECKING:
-    from ...datasets.base import TrialData
+    from ...datasets.base import Protocol, TrialData
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Asked:
     epochs: int | None = None
     clusters: int | None = None
     time_limit_s: float | None = None
-    protocol: Literal["full", "split"] = "full"
+    protocol: Protocol = "full"
     data_root: Path | None = None
     download: bool = False
 
@@ -59,9 +59,10 @@ def plan(asked: Asked, progress: Progress = silent) -> list[Trial]:
     for registry, names in ((methods, asked.methods), (datasets, asked.datasets)):
         for name in names:
             registry.card(name)  # raises NotFound
-    pairs = [(dataset, method) for dataset in dict.fromkeys(asked.datasets) for method in dict.fromkeys(asked.methods)]
-    for pair in pairs:
-        _check_task(*pair)
+    named = [(dataset, method) for dataset in dict.fromkeys(asked.datasets) for method in asked.methods]
+    pairs = list(dict.fromkeys((dataset, method_for(method, dataset)) for dataset, method in named))
+    for _, method in pairs:
+        check_protocol(method, asked.protocol)
     resolved = {pair: _resolve(asked, *pair) for pair in pairs}
     data = {name: _load(asked, name, progress) for name in dict.fromkeys(asked.datasets)}
     return [
@@ -69,13 +70,6 @@ def plan(asked: Asked, progress: Progress = silent) -> list[Trial]:
         for dataset, method in pairs
         for seed in asked.seeds
     ]
-
-
-def _check_task(dataset: str, method: str) -> None:
-    """Raise `SpecError` for a method that cannot work on this kind of data, before any data is prepared."""
-    needed, task = datasets.card(dataset).get("task", "clustering"), methods.get(method).task
-    if (needed == "segmentation") != (task == "segmentation"):
-        raise SpecError(f"{method} is a method for {task}, {dataset} is a data set for {needed}. See 'bench list'.")
 
 
 def _load(asked: Asked, name: str, progress: Progress) -> TrialData:

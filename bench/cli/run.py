@@ -18,6 +18,7 @@ from .options import (
     Mlflow,
     Out,
     Quiet,
+    Snapshots,
     Svg,
     complete_datasets,
     complete_methods,
@@ -47,6 +48,13 @@ _EXAMPLES = examples(
 class Protocol(str, Enum):
     FULL = "full"
     SPLIT = "split"
+    SEMI_SUPERVISED = "semi-supervised"
+
+
+PROTOCOL_HELP = (
+    "full: train and score on all images; split: train on train, score on test; "
+    "semi-supervised: the same, with the labels of train for the map from clusters to classes."
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -76,10 +84,14 @@ def run(
     ] = "0,",
     protocol: Annotated[
         Protocol,
-        typer.Option(help="full: train and score on all images; split: train on train, score on test.", rich_help_panel="What"),
+        typer.Option(help=PROTOCOL_HELP, rich_help_panel="What"),
     ] = Protocol.FULL,
     preset: Annotated[
-        str, typer.Option(help="paper (the published settings), short (minutes) or smoke (seconds).", rich_help_panel="Settings")
+        str,
+        typer.Option(
+            help="paper (the published settings), short (minutes), smoke (seconds), or another that 'bench show METHOD' lists.",
+            rich_help_panel="Settings",
+        ),
     ] = "short",
     set_: Annotated[
         list[str] | None,
@@ -103,6 +115,7 @@ def run(
     out: Out = None,
     data_root: DataRoot = None,
     memory_share: MemoryShare = 0.5,
+    snapshots: Snapshots = None,
     download: Download = False,
     mlflow: Mlflow = "",
     address: Address = "local",
@@ -154,6 +167,7 @@ def run(
         data_root=data_root,
         mlflow=mlflow,
         memory_share=memory_share,
+        snapshots=snapshots,
         force=force,
         quiet=quiet,
         retries=retries,

@@ -69,9 +69,12 @@ def _of_method(name: str) -> Iterable[RenderableType]:
     for preset, content in presets.items():
         yield from _titled(f"Preset {preset}", *_of_preset(content))
     yield from _published(method=name)
-    known = [dataset for content in presets.values() for dataset in content.get("datasets") or {} if dataset != "default"]
-    example = known[0] if known and "digits" not in known else "digits"
-    yield from _commands(f"bench run --method {name} --dataset {example}")
+    usable = [presets.get("short", {}), *presets.values()]  # the one that a command without --preset takes comes first
+    known = [dataset for content in usable for dataset in content.get("datasets") or {} if dataset != "default"]
+    usual = "potsdam" if method.task == "segmentation" else "digits"
+    example = known[0] if known and usual not in known else usual
+    labelled = " --protocol semi-supervised" if method.task == "semi-supervised" else ""
+    yield from _commands(f"bench run --method {name} --dataset {example}{labelled}")
 
 
 def _of_preset(content: Mapping[str, Any]) -> Iterable[RenderableType]:

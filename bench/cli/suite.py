@@ -19,6 +19,7 @@ from .options import (
     Mlflow,
     Out,
     Quiet,
+    Snapshots,
     Svg,
     complete_datasets,
     complete_methods,
@@ -120,6 +121,7 @@ def run_suite(
     out: Out = None,
     data_root: DataRoot = None,
     memory_share: MemoryShare = 0.5,
+    snapshots: Snapshots = None,
     download: Download = False,
     mlflow: Mlflow = "",
     address: Address = "local",
@@ -158,8 +160,8 @@ def run_suite(
         return
     _check_any(part, planned, quiet=quiet)
     options = RunOptions(
-        out=folder, device=device, data_root=data_root, mlflow=mlflow, memory_share=memory_share, force=force, quiet=quiet,
-        retries=retries, placement=placement, svg=svg, said={"out": out, "data_root": data_root},
+        out=folder, device=device, data_root=data_root, mlflow=mlflow, memory_share=memory_share, snapshots=snapshots,
+        force=force, quiet=quiet, retries=retries, placement=placement, svg=svg, said={"out": out, "data_root": data_root},
     )  # fmt: skip
     raise typer.Exit(run_all(asked(planned, data_root, download), options, title=f"{part.name}: {part.title}"))
 

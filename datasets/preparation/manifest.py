@@ -38,6 +38,7 @@ class SplitRange(_Model):
         images_sha256: of the pixels alone, uint8 (N, C, H, W).
         labels_sha256: of the labels alone, int64 (N,) or int16 (N, H, W).
         verified: whether the pixels are known to be the original ones, by checksum.
+        subsets: rows of its named parts, counted from its first.
     """
 
     start: int
@@ -47,6 +48,7 @@ class SplitRange(_Model):
     images_sha256: str
     labels_sha256: str
     verified: bool
+    subsets: dict[str, tuple[int, ...]] = {}
 
 
 class Origin(_Model):

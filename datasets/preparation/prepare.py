@@ -102,7 +102,7 @@ def prepare(
 
 def view(parsed: DatasetName, card: Mapping[str, Any], manifest: Manifest, whole: Split) -> Dataset:
     """The data set over prepared arrays: all of their labels, or those that its card makes of them."""
-    splits = {name: whole.rows(split.start, split.start + split.count) for name, split in manifest.splits.items()}
+    splits = {name: _split(whole, split) for name, split in manifest.splits.items()}
     label_map = card.get("label_map")
     return Dataset(
         parsed.public,
@@ -115,6 +115,11 @@ def view(parsed: DatasetName, card: Mapping[str, Any], manifest: Manifest, whole
         fingerprints=manifest.fingerprints_of(parsed.base),
         about=describe(manifest),
     )
+
+
+def _split(whole: Split, about: SplitRange) -> Split:
+    subsets = {name: np.array(rows, np.int64) for name, rows in about.subsets.items()}
+    return replace(whole.rows(about.start, about.start + about.count), subsets=subsets)
 
 
 def check_against_card(source: Source, base: str, card: Mapping[str, Any], partial: bool) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ def write_arrays(
             splits[part.split] = SplitRange(
                 start=start, count=part.count, per_class=tuple(counts[1:].tolist()), unknown=int(counts[0]),
                 images_sha256=digests["images"], labels_sha256=digests["labels"], verified=part.verified,
+                subsets={name: tuple(rows.tolist()) for name, rows in part.subsets.items()},
             )  # fmt: skip
         return {name: writer.close() for name, writer in writers.items()}, splits
     finally:

@@ -8,6 +8,7 @@ import re
 import pytest
 from cli_tools import Bench
 
+from clusterbench.bench.config import method_for, resolve
 from clusterbench.bench.suites import Suite, suites
 from clusterbench.datasets.catalogue import datasets
 from clusterbench.methods.registry import methods
@@ -36,7 +37,8 @@ def test_json_holds_what_the_cards_say(bench: Bench) -> None:
     assert listed["digits"]["here"] == "scikit-learn"
     everything = json.loads(bench("list", "--json").out)
     assert [*everything] == ["methods", "datasets", "suites"]
-    assert everything["methods"][0]["presets"] == "paper short smoke"
+    for each in everything["methods"]:
+        assert each["presets"].split() == [*methods.card(each["name"])["presets"]]
 
 
 def test_a_data_root_decides_what_is_here(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -72,7 +74,11 @@ def test_show_of_a_method_holds_its_card_every_setting_and_every_preset(bench: B
     assert card["title"] in ran.out
     assert all(field in ran.out for field in config.model_fields)
     assert all(f"Preset {preset}" in ran.out for preset in card["presets"])
-    assert f"bench run --method {name} --dataset digits" in ran.out
+    (command,) = [line.split() for line in ran.out.splitlines() if line.startswith("  bench run ")]
+    dataset = command[command.index("--dataset") + 1]
+    assert method_for(name, dataset) == resolve(name, dataset).method == name, "the example must be one that runs"
+    assert command[:4] == ["bench", "run", "--method", name]
+    assert ("semi-supervised" in command) == (methods.get(name).task == "semi-supervised")
 
 
 def test_show_tells_type_default_and_meaning_of_a_setting(bench: Bench) -> None:

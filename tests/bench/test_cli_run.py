@@ -219,7 +219,7 @@ def test_iic_shows_its_sub_heads(bench: Bench) -> None:
     heads = record.metrics["own-loss"]["heads"]
     mean, std = 100 * statistics.fmean(heads["acc"]), 100 * statistics.pstdev(heads["acc"])
     assert re.search(rf"mean of 3 sub-heads +{mean:.1f} ± {std:.1f} ", ran.out)
-    assert re.search(r"epoch 2/2: loss main (-?\d\.\d{3}\*? *){3}, ACC \d", ran.err)
+    assert re.search(r"epoch 2/2: loss main (-?\d\.\d{3}\*? *){3}\(bound -2\.303\), ACC \d", ran.err)
     assert json.loads((record.folder / "record.json").read_text())["status"] == "complete"
     assert yaml.safe_load((record.folder / "config.yaml").read_text())["config"]["sub_heads"] == 3
 

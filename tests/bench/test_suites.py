@@ -35,7 +35,9 @@ def test_ours_name_data_sets_that_exist_and_methods_that_do_or_will(name: str) -
     ours = suite(name)
     assert set(ours.datasets) <= set(datasets.names())
     assert set(ours.methods) <= {*METHODS.values(), *NOT_PUBLISHED}
-    assert {run.preset for run in ours.runs} <= {"paper", "short", "smoke"}
+    for run in ours.runs:
+        for method in set(run.methods) & set(methods.names()):
+            assert run.preset in methods.card(method)["presets"]
     assert ours.shipped
     assert ours.trials == sum(len(run.methods) * len(run.datasets) * len(run.seeds) for run in ours.runs)
 
@@ -58,30 +60,63 @@ def test_table_2_has_a_row_for_each_published_one_and_each_changes_one_thing() -
     ours = suite("table2")
     labels = {row.system for row in published() if row.table == "2"}
     assert labels <= {run.label for run in ours.runs}
-    assert sorted(len(run.settings) for run in ours.runs) == [0, 1, 1, 1, 1, 1]
-    assert {run.label for run in ours.runs if not run.settings} == {"Full setting"}
+    cells_ = {cell.run.label: cell for cell in cells(ours)}
+    changed = {label: dict(cell.resolved.overrides) for label, cell in cells_.items() if cell.resolved}
+    assert changed.pop("Full setting") == {}
+    assert changed == {
+        "No auxiliary overclustering": {"auxiliary_clusters": 10},
+        "No auxiliary head": {"passes": ["main"]},
+        "Single sub-head (h = 1)": {"sub_heads": 1},
+        "No sample repeats (r = 1)": {"repeats": 1},
+        "Unlabelled data segment ignored": {"auxiliary_images": "main"},
+    }
+
+
+def test_table_2_trains_both_heads_on_any_data_set_but_where_it_leaves_one_out() -> None:
+    for cell in cells(select(suite("table2"), chosen_datasets=["mnist", "digits"], preset="short")):
+        assert cell.resolved is not None
+        both = cell.run.label != "No auxiliary head"
+        assert cell.resolved.config["passes"] == (["auxiliary", "main"] if both else ["main"])
+
+
+def test_figure_6_has_the_numbers_of_clusters_and_batches_of_the_authors_command_lines() -> None:
+    """Runs 653, 650, 652, 654 and 665 of the authors."""
+    found = {cell.run.label: cell for cell in cells(suite("figure6"))}
+    asked_for = {
+        label: (cell.resolved.n_clusters, cell.resolved.config["batch_pairs"], cell.resolved.config["repeats"])
+        for label, cell in found.items()
+        if cell.resolved
+    }
+    assert asked_for == {
+        "STL10-100": (140, 1400, 5), "STL10-50": (70, 700, 5), "CIFAR10": (140, 1320, 3), "CIFAR100-20": (280, 2800, 5),
+        "MNIST": (25, 350, 5),
+    }  # fmt: skip
+    assert {cell.run.protocol for cell in found.values()} == {"semi-supervised"}
+    assert all(cell.resolved and cell.resolved.config["passes"] == ["main"] for cell in found.values())
+
+
+def test_figure_6_runs_at_another_budget_on_one_of_its_data_sets() -> None:
+    part = cells(select(suite("figure6"), chosen_datasets=["mnist"], preset="short"))
+    (cell,) = part
+    assert cell.resolved is not None
+    assert (cell.resolved.preset, cell.resolved.n_clusters, cell.dataset) == ("short", 25, "mnist")
 
 
 def test_what_this_version_lacks_of_ours_is_told_and_the_rest_goes_on() -> None:
-    found = cells(suite("table2"))
-    lacking = [cell for cell in found if cell.resolved is None]
-    settings = set(methods.get("iic").Config.model_fields)
-    assert [cell.run.label for cell in lacking] == [
-        run.label for run in suite("table2").runs if not set(run.settings) <= settings
-    ]
-    assert all("auxiliary_images" in cell.why_not for cell in lacking)
-    repeats = next(cell for cell in found if cell.run.settings == {"repeats": 1})
+    found = cells(suite("table3"))
+    for cell in found:
+        assert cell.why_not == ("" if cell.method in methods.names() else f"no method {cell.method!r}")
+        assert (cell.resolved is None) == bool(cell.why_not)
+    repeats = next(cell for cell in cells(suite("table2")) if cell.run.settings.get("repeats") == 1)
     assert repeats.resolved is not None
     assert (repeats.resolved.config["repeats"], repeats.resolved.config["batch_pairs"]) == (1, 700)
-    assert repeats.resolved.overrides == {"repeats": 1}
 
 
-def test_a_task_that_no_method_has_yet_is_told_too() -> None:
-    for name in ("table3", "table4", "figure6"):
-        for cell in cells(suite(name)):
-            if cell.method in methods.names() and methods.get(cell.method).task == "clustering":
-                assert cell.resolved is None
-                assert "is a method for clustering" in cell.why_not
+def test_methods_for_whole_images_are_told_where_pixels_are_asked_for() -> None:
+    for cell in cells(suite("table4")):
+        if cell.method in methods.names() and methods.get(cell.method).task == "clustering":
+            assert cell.resolved is None
+            assert "is a method for clustering" in cell.why_not
 
 
 def test_products_hold_exactly_what_can_be_run() -> None:

@@ -111,6 +111,16 @@ def runs(uri: str) -> list[Run]:
             return sorted(found, key=lambda run: run.info.run_name)
 
 
+def artefacts(uri: str, run: Run) -> set[str]:
+    """The names of the files that a run has at its top or in folders there."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.list_artifacts(run.info.run_id)
+    inside = [file for each in found if each.is_dir for file in client.list_artifacts(run.info.run_id, each.path)]
+    return {Path(file.path).name for file in [*found, *inside] if not file.is_dir}
+
+
 def history(uri: str, run: Run, metric: str = "epochs/acc/0") -> list[tuple[int, float]]:
     from mlflow import MlflowClient
 

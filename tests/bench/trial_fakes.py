@@ -119,6 +119,18 @@ def tiny_data(n: int = 60, labelled: bool = True) -> TrialData:
     return Dataset("tiny", {"all": Split(images, labels.astype(np.int64))}, classes).under("full")
 
 
+def two_parts(n_train: int = 40, n_test: int = 30) -> Dataset:
+    """Noise images of 4x4 pixels in three classes by brightness, in the splits train and test."""
+    generator = np.random.default_rng(0)
+
+    def part(n: int) -> Split:
+        labels = generator.integers(0, 3, n)
+        images = generator.integers(0, 120, (n, 1, 4, 4)) + 60 * labels[:, None, None, None]
+        return Split(images.astype(np.uint8), labels.astype(np.int64))
+
+    return Dataset("parts", {"train": part(n_train), "test": part(n_test)}, ("a", "b", "c"))
+
+
 def drift_spec(data: TrialData, **settings: Any) -> TrialSpec:
     """The trial of `drift` on `data` with three clusters; `time_limit_s` and `preset` are the spec's, the rest settings."""
     about = {name: settings.pop(name) for name in ("time_limit_s", "preset") if name in settings}

@@ -23,7 +23,7 @@ def tiny() -> Dataset:
 
 
 def test_images_hold_pixels_and_roles_and_nothing_a_label_could_travel_in() -> None:
-    assert {f.name for f in fields(Images)} == {"pixels", "roles", "extents", "window", "streams_to"}
+    assert {f.name for f in fields(Images)} == {"pixels", "roles", "extents", "window", "streams_to", "masks"}
     assert not [name for name in dir(Images) if "label" in name or "target" in name]
 
 

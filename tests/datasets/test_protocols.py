@@ -83,6 +83,79 @@ def test_roles_change_the_fingerprint(three_parts: Dataset) -> None:
     assert other.under("full").fingerprint != three_parts.under("full").fingerprint
 
 
+def test_under_semi_supervised_the_labels_of_train_find_the_map_and_test_is_judged() -> None:
+    random = np.random.default_rng(0)
+    parts = {
+        name: Split(random.integers(0, 256, (n, 1, 2, 2)).astype(np.uint8), random.integers(0, 2, n))
+        for name, n in (("train", 6), ("test", 3))
+    }
+    trial = Dataset("parts", parts, ("a", "b")).under("semi-supervised")
+    assert trial.mapping is trial.train, "the images are the same, so they need not be on a device twice"
+    assert trial.mapping_labels is not None and trial.mapping_labels.tolist() == parts["train"].labels.tolist()
+    assert np.array_equal(trial.score.pixels.numpy(), parts["test"].images)
+    assert np.array_equal(trial.labels, parts["test"].labels)
+    assert trial.about["roles"] == {
+        "trunk": ["train"],
+        "main": ["train"],
+        "auxiliary": ["train"],
+        "mapping": ["train"],
+        "scored": ["test"],
+    }
+
+
+def test_elsewhere_the_map_is_found_on_what_is_scored(three_parts: Dataset) -> None:
+    for protocol in ("full", "split"):
+        assert three_parts.under(protocol).mapping is three_parts.under(protocol).mapping_labels is None
+
+
+def test_the_main_head_is_interleaved_too_where_it_trains_on_both_parts(three_parts: Dataset) -> None:
+    roles = {"main": ["train", "unlabeled"], "auxiliary": ["unlabeled"], "mapping": ["train"], "scored": ["test"]}
+    card = {**CARD, "protocols": {"semi-supervised": {**roles, "interleave": ["train", "unlabeled"]}}}
+    trial = Dataset("parts", three_parts.splits, ("a", "b"), card=card).under("semi-supervised")
+    assert shown(trial.train, trial.train.role("main")) == [3, 5, 6, 4, 7, 8, 9]
+    assert shown(trial.train, trial.train.role("auxiliary")) == [5, 6, 7, 8, 9]
+    assert trial.mapping is not None
+    assert shown(trial.mapping, slice(None)) == [3, 4]
+
+
+def test_stl10_trains_both_heads_on_its_unlabelled_images_under_semi_supervised() -> None:
+    card = datasets.card("stl10")
+    scheme = schemes(card, tuple(card["splits"]))["semi-supervised"]
+    assert scheme.main == scheme.auxiliary == scheme.interleave == ("train", "unlabeled")
+    assert (scheme.mapping, scheme.scored) == (("train",), ("test",))
+
+
+def test_every_image_set_with_train_and_test_can_be_semi_supervised() -> None:
+    for name in datasets.names():
+        card = datasets.card(name)
+        splits = tuple(card.get("splits", ()))
+        if card["task"] == "clustering" and {"train", "test"} <= set(splits):
+            assert "semi-supervised" in schemes(card, splits), name
+
+
+def test_a_fingerprint_known_under_another_protocol_is_not_computed_again(
+    three_parts: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {name: three_parts.splits[name] for name in ("train", "test")}
+    fresh = Dataset("parts", parts, ("a", "b"))
+    assert fresh.fingerprint("semi-supervised") == fresh.fingerprint("split") != fresh.fingerprint("full")
+    prepared = Dataset("parts", parts, ("a", "b"), fingerprints={"split": "known", "full": "other"})
+    monkeypatch.setattr(Dataset, "fingerprint", lambda self, protocol: f"computed for {protocol}")
+    assert prepared.under("semi-supervised").fingerprint == "known"
+    roles = Dataset("parts", three_parts.splits, ("a", "b"), card=CARD, fingerprints={"split": "known"})
+    assert roles.under("full").fingerprint == "computed for full"
+
+
+def test_labels_that_only_find_the_map_change_the_fingerprint(three_parts: Dataset) -> None:
+    def found(labels: list[int]) -> str:
+        splits = {**three_parts.splits, "train": Split(three_parts.splits["train"].images, np.array(labels))}
+        roles = {"main": ["unlabeled"], "auxiliary": ["unlabeled"], "mapping": ["train"], "scored": ["test"]}
+        card = {**CARD, "protocols": {"semi-supervised": roles}}
+        return Dataset("parts", splits, ("a", "b"), card=card).under("semi-supervised").fingerprint
+
+    assert found([0, 1]) == found([0, 1]) != found([1, 1])
+
+
 @pytest.mark.parametrize(("first", "second"), [(5, 100), (3, 7), (4, 4), (5, 3), (0, 4), (4, 0)])
 def test_interleaving_keeps_every_image_once_and_each_split_in_its_order(first: int, second: int) -> None:
     ones, others = np.arange(first), np.arange(1000, 1000 + second)

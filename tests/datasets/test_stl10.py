@@ -272,3 +272,75 @@ def test_the_real_training_images_are_read_from_a_file_with_the_original_checksu
     for index in (0, 1234, 4999):
         assert np.array_equal(images[index].transpose(1, 2, 0), tiles[index])
     assert datasets.card("stl10")["checksums"]["train"][hashlib.sha256(images.tobytes()).hexdigest()] == "original"
+
+
+def folds_text(folds: int = 10, images: int = 4) -> str:
+    """A file like the original fold_indices.txt: a line for each fold, numbers with a space after each."""
+    random = np.random.default_rng(1)
+    return "".join("".join(f"{row} " for row in random.permutation(images)[:2]) + "\n" for _ in range(folds))
+
+
+def with_folds(root: Path, text: str) -> Path:
+    (root / "stl10_binary" / "fold_indices.txt").write_text(text)
+    return root
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_the_folds_are_those_that_torchvision_reads(root: Path, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_folds(root, folds_text())
+    monkeypatch.setattr(torchvision.datasets.STL10, "_check_integrity", lambda self: True)
+    theirs = [torchvision.datasets.STL10(str(root), split="train", folds=fold) for fold in range(10)]
+    where = pack_if(packed, root)
+    train = read(where).parts[0]
+    images, labels = drain(train)
+    assert list(train.subsets) == [f"fold {fold}" for fold in range(10)]
+    for rows, expected in zip(train.subsets.values(), theirs, strict=True):
+        assert np.array_equal(images[rows], expected.data)
+        assert labels[rows].tolist() == expected.labels.tolist()
+    assert not read(where).parts[1].subsets
+
+
+def test_the_folds_are_known_by_their_checksum(root: Path) -> None:
+    assert "fold_indices.txt" not in read(root).files
+    text = folds_text()
+    assert read(with_folds(root, text)).files["fold_indices.txt"] == f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (folds_text(9), "fold_indices.txt holds 9 folds instead of 10"),
+        ("0 1\n" * 9 + "0 4\n", "fold 9 names an image twice, or one that train does not have"),
+        ("0 1\n" * 9 + "1 1\n", "fold 9 names an image twice"),
+        ("0 -1\n" * 10, "fold 0 names an image twice, or one"),
+        ("0 cat\n" * 10, "holds something else than numbers"),
+    ],
+)
+def test_folds_that_are_no_parts_of_train_are_refused(root: Path, text: str, wrong: str) -> None:
+    assert wrong in refusal(with_folds(root, text))
+
+
+def test_the_folds_reach_the_images_that_learn_from_labels(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from clusterbench.datasets.preparation.prepare import load_prepared
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setitem(datasets.card("stl10"), "splits", COUNTS)
+    monkeypatch.setattr(stl10, "FOLD_COUNT", 2)
+    with_folds(root, "3 0 \n1 2 \n")
+    dataset = load_prepared("stl10", root=root)
+    learned = dataset.under("semi-supervised")
+    assert learned.mapping is not None and learned.mapping_labels is not None
+    assert {name: rows.tolist() for name, rows in learned.mapping.roles.items()} == {"fold 0": [3, 0], "fold 1": [1, 2]}
+    assert np.array_equal(learned.mapping.pixels.numpy(), dataset.splits["train"].images)
+    for protocol in ("full", "split"):
+        other = dataset.under(protocol)  # pyright: ignore[reportArgumentType]
+        assert other.mapping is None and not any(name.startswith("fold") for name in (*other.train.roles, *other.score.roles))
+    swapped = load_prepared("stl10", root=with_folds(move(root, tmp_path / "other"), "1 2 \n3 0 \n"))
+    assert swapped.under("semi-supervised").fingerprint != learned.fingerprint
+    assert swapped.under("full").fingerprint == dataset.under("full").fingerprint
+
+
+def move(root: Path, target: Path) -> Path:
+    target.mkdir()
+    (root / "stl10_binary").rename(target / "stl10_binary")
+    return target

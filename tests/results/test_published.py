@@ -63,7 +63,13 @@ def test_every_method_name_belongs_to_a_published_system() -> None:
 
 
 def test_a_system_without_a_method_here_says_so() -> None:
-    assert {row.method for row in published(table=3, system="IIC plus finetune")} == {None}
+    assert {row.method for row in published(table=3, system="DeepINFOMAX")} == {None}
+
+
+def test_each_number_has_the_protocol_of_its_paper() -> None:
+    assert {row.protocol for row in published(table=3)} == {"semi-supervised"}
+    assert {row.protocol for row in published(table=1)} == {"full"}
+    assert {row.protocol for row in published(system="SCAN")} == {"split"}
 
 
 def test_notes_come_one_by_one() -> None:

@@ -121,3 +121,28 @@ def test_a_crop_larger_than_the_image_and_its_padding_is_refused() -> None:
     assert views.transformed(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), generator("cpu", 0)).shape == (3, 1, 12, 12)
     with pytest.raises(MethodError, match="at most 8"):
         PairedViews(ViewSettings(crop=8, crops_transformed=(9,)), (1, 8, 8))
+
+
+def test_crops_in_percent_are_of_the_shorter_side() -> None:
+    batch = photographs(2, 60)[:, :, :40]  # 40x60
+    percent = ViewSettings(size=16, crop=75, crops_transformed=(50, 100), crop_unit="percent")
+    pixels = ViewSettings(size=16, crop=30, crops_transformed=(20, 40))
+    views = [PairedViews(settings, (3, 40, 60)) for settings in (percent, pixels)]
+    for view in ("original", "transformed"):
+        first, second = (getattr(each, view)(batch, generator("cpu", 0)) for each in views)
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+    torch.testing.assert_close(views[0].test(batch), views[1].test(batch), rtol=0, atol=0)
+    with pytest.raises(MethodError, match=r"views\.crop: a crop of 48 pixels does not fit images of 40x60"):
+        PairedViews(ViewSettings(crop=120, crop_unit="percent"), (3, 40, 60))
+
+
+@pytest.mark.parametrize(("sobel", "rgb", "channels"), [(False, False, 4), (True, False, 3), (True, True, 6)])
+def test_infrared_is_moved_with_the_colours_but_never_jittered(sobel: bool, rgb: bool, channels: int) -> None:
+    colours = photographs(3, 32)
+    batch = torch.cat([colours, colours[:, :1]], dim=1)  # the infrared channel repeats the red one
+    settings = {"size": 20, "crop": 20, "crops_transformed": (20,), "rotation": 0, "flip_probability": 0.5}
+    views = PairedViews(ViewSettings(**settings, sobel=sobel, include_rgb=rgb), (4, 32, 32))
+    still = PairedViews(ViewSettings(**{**settings, **STILL}), (3, 32, 32))
+    seen = views.transformed(batch, generator("cpu", 4))
+    assert views.channels == channels == seen.shape[1] == views.test(batch).shape[1]
+    torch.testing.assert_close(seen[:, -1], still.transformed(colours, generator("cpu", 4))[:, 0])

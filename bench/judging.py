@@ -1,0 +1,193 @@
+"""How a trial judges: a method's clusters against the labels, a few images at a time, and what the record keeps of it.
+
+The only place where a trial looks at labels. Everything is counted into one matrix of clusters against classes per sub-head, so
+that label maps of any number of pixels are scored exactly in a fixed amount of memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..datasets.base import DataError, Images, LabelMaps, TrialData
+from ..methods.base import Method
+from ..methods.registry import methods
+from ..results.mapping import Kind, intersection_over_union, label_fractions, map_clusters, mapped_accuracy
+from ..results.metrics import Scores, count_pairs, score_counts, summarise_heads
+from .checks import check_chosen_head, checked_part, wrong_predictions
+from .selection import Choice
+from .spec import WITH_LABELS, TrialSpec
+
+MAPS_SHOWN = 16
+PER_HEAD = ("acc", "nmi", "ari", "clusters_used")
+Labels = np.ndarray | LabelMaps
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a method's predictions at the end of an epoch come to.
+
+    Attributes:
+        predictions: (H, N) the clusters of the scored images by every sub-head, or per pixel those of the first few images.
+        beside: what must be kept with them to score them again: see `Judge.arrays`.
+        heads: the metrics of every sub-head.
+        sizes: int64 (H, K), how many scored images or pixels are in each cluster.
+    """
+
+    predictions: np.ndarray
+    beside: Mapping[str, np.ndarray]
+    heads: list[Scores]
+    sizes: np.ndarray
+
+    @property
+    def by_metric(self) -> dict[str, list[Any]]:
+        """For the row of an epoch: the metrics that it has, each as a list over the sub-heads."""
+        names = (*PER_HEAD, "miou") if "miou" in self.heads[0] else PER_HEAD
+        return {name: [head[name] for head in self.heads] for name in names}
+
+
+class Judge:
+    """Judges one trial's method by the labels of its data.
+
+    Where the data names images of its own for it (`TrialData.mapping`), the map from clusters to classes is found on their
+    labels: one to one for as many clusters as classes, many to one for more. `acc` is then the accuracy of the scored images
+    under that map; the metrics that need no map are of the scored images alone. A method that predicts classes needs no map.
+
+    Args:
+        spec: the trial.
+        data: its data, with the images where the method wants them.
+
+    Raises:
+        DataError: nothing is labelled that the map could be found on.
+    """
+
+    def __init__(self, spec: TrialSpec, data: TrialData) -> None:
+        self.spec, self.data = spec, data
+        self.n_clusters, self.n_classes = spec.n_clusters, data.n_classes
+        self.per_pixel = data.labels.ndim == 3
+        self.learns = methods.get(spec.method).predicts_classes
+        self.labels: Labels = data.labels if self.per_pixel else np.asarray(data.labels)
+        self.mapping_labels: Labels | None = None
+        if data.mapping_labels is not None and not self.learns:
+            self.mapping_labels = data.mapping_labels if self.per_pixel else np.asarray(data.mapping_labels)
+        self.shown = np.arange(min(MAPS_SHOWN, len(self.labels)))
+
+    @property
+    def kind(self) -> Kind:
+        """How clusters become classes."""
+        if self.learns:
+            return "identity"
+        return "many-to-one" if self.mapping_labels is not None and self.n_clusters > self.n_classes else "hungarian"
+
+    @property
+    def mapping(self) -> dict[str, Any]:
+        """What the record says of the map: its kind, and the splits whose labels it was found on."""
+        return {"on": list(self.data.about.get("roles", {}).get("mapping", ())), "kind": self.kind}
+
+    def judge(self, method: Method) -> Judgement:
+        """Predict, and score every sub-head. Raises `MethodError` if the predictions are not what they must be."""
+        predictions, beside = self._predicted(method, self.data.score, self.labels, "")
+        if self.data.mapping is not None and self.mapping_labels is not None:
+            mapped, counts = self._predicted(method, self.data.mapping, self.mapping_labels, "mapping-")
+            beside |= counts if self.per_pixel else {"mapping": mapped}
+        evidence = self._evidence(predictions, beside)
+        return Judgement(predictions, beside, self._all_scores(evidence), evidence[1])
+
+    def _predicted(self, method: Method, images: Images, labels: Labels, prefix: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The clusters of `images` that are kept, and for label maps their counts, as `beside` has them."""
+        kept: list[np.ndarray] = []
+        counts = np.zeros((1, self.n_clusters, self.n_classes + 1), np.int64)
+        done, heads, to_keep = 0, None, len(self.shown) if self.per_pixel else len(labels)
+        for found in method.predict_batches(images):
+            part = checked_part(method, found, (len(labels) - done, *labels.shape[1:]), heads)
+            if self.per_pixel:
+                counts = counts + self._counts(part, labels[done : done + part.shape[1]])
+            if done < to_keep:
+                kept.append(part[:, : to_keep - done].copy() if part.shape[1] > to_keep - done else part)
+            done, heads = done + part.shape[1], len(part)
+        if heads is None or done < len(labels):
+            raise wrong_predictions(method, np.dtype(np.int64), (heads or 0, done, *labels.shape[1:]), labels.shape)
+        check_chosen_head(method, heads)
+        beside = {f"{prefix}confusion": counts[..., :-1], f"{prefix}sizes": counts.sum(axis=-1)} if self.per_pixel else {}
+        return np.concatenate(kept, axis=1), beside
+
+    def _counts(self, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """int64 (H, K, C + 1)."""
+        return np.stack([count_pairs(head, labels, self.n_clusters, self.n_classes) for head in predictions])
+
+    def _evidence(self, predictions: np.ndarray, beside: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+        """The matrices (H, K, C) of the scored images, the sizes (H, K) of their clusters, and the matrices that find the map."""
+        if self.per_pixel:
+            confusion, sizes = beside["confusion"], beside["sizes"]
+            return confusion, sizes, beside.get("mapping-confusion", confusion)
+        counts = self._counts(predictions, np.asarray(self.labels))
+        confusion, sizes = counts[..., :-1], counts.sum(axis=-1)
+        if self.mapping_labels is None:
+            return confusion, sizes, confusion
+        return confusion, sizes, self._counts(beside["mapping"], np.asarray(self.mapping_labels))[..., :-1]
+
+    def scored(self, predictions: np.ndarray, beside: Mapping[str, np.ndarray]) -> list[Scores]:
+        """The metrics of every sub-head, of what `judge` returned."""
+        return self._all_scores(self._evidence(predictions, beside))
+
+    def _all_scores(self, evidence: tuple[np.ndarray, ...]) -> list[Scores]:
+        return [self._scores(*each) for each in zip(*evidence, strict=True)]
+
+    def _scores(self, confusion: np.ndarray, sizes: np.ndarray, found_on: np.ndarray) -> Scores:
+        scores = score_counts(confusion, sizes)
+        if not confusion.any():
+            return {**scores, "miou": None, "iou": None} if self.per_pixel else scores
+        if not found_on.any():
+            raise DataError(f"{self.data.name}: no label of {' and '.join(self.mapping['on'])} is known to find the mapping on.")
+        classes = map_clusters(found_on, self.kind)
+        if self.mapping_labels is not None or self.learns:
+            scores["acc"] = mapped_accuracy(confusion, classes)
+        if self.per_pixel:
+            iou = intersection_over_union(confusion, classes)
+            scores |= {"miou": float(np.mean([value for value in iou if value is not None])), "iou": iou}
+        return scores
+
+    def metrics(self, choices: Mapping[Any, Choice]) -> dict[str, dict[str, Any]]:
+        """What record.json says of each selection."""
+        return {name: self._chosen(name, choice) for name, choice in choices.items()}
+
+    def _chosen(self, name: str, choice: Choice) -> dict[str, Any]:
+        heads = self.scored(choice.predictions, choice.beside)
+        about = {"epoch": choice.epoch, "head": choice.head, "heads": summarise_heads(heads)}
+        if name == "oracle" and self.data.mapping_labels is not None:
+            about["chosen_with"] = {"metric": "acc", "labels_of": list(self.data.about.get("roles", {}).get("scored", ()))}
+        if self._has_fractions and heads[choice.head]["acc"] is not None:
+            about["label_fractions"] = self._fractions(choice)
+        return {**heads[choice.head], **about}
+
+    @property
+    def _has_fractions(self) -> bool:
+        return self.spec.protocol == WITH_LABELS and self.mapping_labels is not None and not self.per_pixel
+
+    def _fractions(self, choice: Choice) -> list[dict[str, Any]]:
+        confusion = self._counts(choice.predictions[choice.head][None], np.asarray(self.labels))[0, :, :-1]
+        clusters, truth = choice.beside["mapping"][choice.head], np.asarray(self.mapping_labels)
+        return label_fractions(clusters, truth, confusion, self.kind, self.spec.seed)
+
+    def arrays(self, choices: Mapping[Any, Choice]) -> dict[str, Any]:
+        """What labels.npz holds.
+
+        For whole images `truth` (N,), and per selection S the clusters `S` (H, N) and `S/head`; where the map is found on other
+        images also `mapping/truth` (N',) and `S/mapping` (H, N').
+
+        Per pixel all of it would be too much: `truth` (M, H', W') and `S` (H, M, H', W') are the maps of the images `rows` (M,),
+        and of all images there are `S/confusion` (H, K, C) and `S/sizes` (H, K), the pixels of each cluster with those
+        that have no label; where the map is found on other images also `S/mapping-confusion` and `S/mapping-sizes`.
+        """
+        found: dict[str, Any] = {"truth": self.labels[self.shown] if self.per_pixel else self.labels}
+        if self.per_pixel:
+            found["rows"] = self.shown
+        elif self.mapping_labels is not None:
+            found["mapping/truth"] = self.mapping_labels
+        for name, choice in choices.items():
+            found |= {name: choice.predictions, f"{name}/head": choice.head}
+            found |= {f"{name}/{key}": array for key, array in choice.beside.items()}
+        return found
