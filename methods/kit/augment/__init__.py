@@ -8,6 +8,7 @@ Drawing parameters (`sampling`) and applying them (the rest) are apart, so that 
 """
 
 from .colour import BRIGHTNESS, CONTRAST, HUE, SATURATION, brightness, color_jitter, contrast, greyscale, hue, saturation, to_grey
+from .cutout import cutout
 from .geometry import affine, centre_crop, crop, crop_and_resize, horizontal_flip, rotate
 from .images import to_float
 from .sampling import (
@@ -23,6 +24,7 @@ from .sampling import (
     uniform,
 )
 from .sobel import sobel, sobel_input
+from .ten_crop import five_crop, ten_crop
 
 __all__ = [
     "BRIGHTNESS",
@@ -41,6 +43,8 @@ __all__ = [
     "crop",
     "crop_and_resize",
     "crop_positions",
+    "cutout",
+    "five_crop",
     "greyscale",
     "horizontal_flip",
     "hue",
@@ -52,6 +56,7 @@ __all__ = [
     "saturation",
     "sobel",
     "sobel_input",
+    "ten_crop",
     "to_float",
     "to_grey",
     "uniform",

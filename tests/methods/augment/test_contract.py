@@ -58,6 +58,11 @@ def whole_image(n: int, shape: tuple[int, int, int]) -> Parameters:
     return [torch.zeros(n), torch.zeros(n), *sides, torch.zeros(n, dtype=torch.bool)]
 
 
+def draw_squares(n: int, shape: tuple[int, int, int], generator: Generator) -> Parameters:
+    side = augment.integers(n, min(shape[1:]), generator)
+    return [*augment.crop_positions(*shape[1:], side, side, generator), side]
+
+
 OPERATIONS = {
     "affine": Operation(
         augment.affine, draw_affine, lambda n, shape: (torch.zeros(n), torch.zeros(n, 2), torch.ones(n), torch.zeros(n, 2))
@@ -69,6 +74,7 @@ OPERATIONS = {
     ),
     "crop_and_resize": Operation(resized, draw_boxes, whole_image),
     "horizontal_flip": Operation(augment.horizontal_flip, mask, lambda n, shape: [torch.zeros(n, dtype=torch.bool)]),
+    "cutout": Operation(augment.cutout, draw_squares, lambda n, shape: [torch.zeros(n)] * 3),
     "greyscale": Operation(augment.greyscale, mask, lambda n, shape: [torch.zeros(n, dtype=torch.bool)]),
     "brightness": Operation(augment.brightness, factor(0, 2), lambda n, shape: [torch.ones(n)]),
     "contrast": Operation(augment.contrast, factor(0, 2), lambda n, shape: [torch.ones(n)]),
