@@ -60,10 +60,11 @@ class TrialSpec(BaseModel):
     def identity(self) -> str:
         """12 hex digits of the SHA-256 over the canonical JSON of what decides the result (`DECIDING`).
 
-        A data set that is a file or folder (`folder:PATH`) counts by its kind and fingerprint, so that moving it
-        changes nothing.
+        A data set that is a file or folder (`folder:PATH`) counts by its kind and fingerprint, and weights that a setting
+        names by their checksum, so that moving either changes nothing.
         """
         deciding = {name: getattr(self, name) for name in DECIDING}
+        deciding["config"] = {name: _by_content(value) for name, value in self.config.items()}
         deciding["dataset"] = self.dataset.partition(":")[0]
         return hashlib.sha256(canonical_json(deciding).encode()).hexdigest()[:12]
 
@@ -144,6 +145,11 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and abs(value) < LARGEST_WHOLE:
         return int(value)  # other writers of JSON do not tell 1.0 from 1
     return value
+
+
+def _by_content(setting: Any) -> Any:
+    """A setting that names a file by its checksum, without where the file lies and where it came from."""
+    return {"sha256": setting["sha256"]} if isinstance(setting, dict) and "sha256" in setting else setting
 
 
 def _file_name(text: str) -> str:

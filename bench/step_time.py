@@ -36,7 +36,7 @@ def step_times(method: IIC, images: Images, steps: int) -> tuple[list[float], li
     )
     batch = images.batch(order[0])
     originals = method.views.original(batch, random)
-    transformed = method.views.transformed(batch.repeat(method.config.repeats, 1, 1, 1), random)
+    transformed = method.views.copies(batch, method.config.repeats, random)
 
     def whole(number: int) -> None:
         method.train_step(images.batch(order[number % len(order)]), "main", random)

@@ -148,9 +148,7 @@ def _folds(found: Found, count: int) -> dict[str, np.ndarray]:
         raise DataError(f"{where} holds {len(folds)} folds instead of {FOLD_COUNT}. {ADVICE}")
     for number, rows in enumerate(folds):
         if rows.min() < 0 or rows.max() >= count or len(np.unique(rows)) < len(rows):
-            raise DataError(
-                f"{where}: fold {number} names an image twice, or one that the {count:,} of train do not have. {ADVICE}"
-            )
+            raise DataError(f"{where}: fold {number} names an image twice, or one that train does not have. {ADVICE}")
     return {f"fold {number}": rows for number, rows in enumerate(folds)}
 
 

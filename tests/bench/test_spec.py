@@ -133,3 +133,10 @@ def test_the_number_of_clusters_may_differ_from_that_of_classes_but_must_be_know
 def test_a_value_out_of_range_is_refused_by_name(option: str, value: float) -> None:
     with pytest.raises(SpecError, match=option):
         make_spec(RESOLVED, data(3), **{option: value})  # type: ignore[arg-type]
+
+
+def test_weights_count_by_their_content_and_not_by_their_place() -> None:
+    here = {"start": {"path": "/here/model.safetensors", "sha256": "ab", "trained_on": "mnist"}}
+    there = {"start": {"path": "/there/model.safetensors", "sha256": "ab", "trained_on": "elsewhere"}}
+    other = {"start": {**here["start"], "sha256": "cd"}}
+    assert spec(config=here).identity() == spec(config=there).identity() != spec(config=other).identity()
