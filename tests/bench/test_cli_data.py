@@ -129,10 +129,10 @@ def test_what_cannot_be_done_is_one_line(bench: Bench, root: Path, words: tuple[
     assert said in ran.said
 
 
-def test_a_segmentation_data_set_is_refused_before_anything_is_prepared(bench: Bench, root: Path) -> None:
-    ran = bench("run", "--method", "kmeans", "--dataset", "potsdam@sample", "--data-root", str(root))
+def test_a_method_of_another_task_is_refused_before_anything_is_prepared(bench: Bench, root: Path) -> None:
+    ran = bench("run", "--method", "iic-finetune", "--dataset", "potsdam@sample", "--data-root", str(root))
     assert ran.code == 1
-    assert "kmeans is a method for clustering, potsdam@sample is a data set for segmentation" in ran.said
+    assert "iic-finetune is a method for semi-supervised, potsdam@sample is a data set for segmentation" in ran.said
     assert not (root / "prepared").exists()
 
 

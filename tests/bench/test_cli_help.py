@@ -62,7 +62,7 @@ def test_every_example_is_a_command_line_that_parses(line: str) -> None:
 
 
 def test_completion_offers_registered_names() -> None:
-    assert complete_methods("k") == ["kmeans"]
+    assert complete_methods("k") == ["kmeans", "kmeans-segmentation"]
     assert complete_datasets("d") == ["digits"]
     assert {"iic", "digits", "quick"} <= set(complete_names(""))
     assert complete_names("mni") == ["mnist"]
