@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from .help import examples
-from .options import DataRoot, Download, MemoryShare, Out, Quiet, complete_datasets, complete_methods, output_folder
+from .options import DataRoot, Download, MemoryShare, Mlflow, Out, Quiet, complete_datasets, complete_methods, output_folder
 from .placement_options import Address, CpusPerTrial, GpusPerTrial, MaxConcurrent, MemoryPerTrial, placement_of
-from .run import Protocol
+from .run import PROTOCOL_HELP, Protocol
 from .values import parse_duration, parse_seeds
 
 _EXAMPLES = examples(
@@ -64,7 +64,7 @@ def sweep(
     ] = "0,",
     protocol: Annotated[
         Protocol,
-        typer.Option(help="full: train and score on all images; split: train on train, score on test.", rich_help_panel="What"),
+        typer.Option(help=PROTOCOL_HELP, rich_help_panel="What"),
     ] = Protocol.FULL,
     preset: Annotated[str, typer.Option(help="Settings that the samples start from.", rich_help_panel="Settings")] = "short",
     set_: Annotated[
@@ -91,6 +91,7 @@ def sweep(
     data_root: DataRoot = None,
     memory_share: MemoryShare = 0.5,
     download: Download = False,
+    mlflow: Mlflow = "",
     address: Address = "local",
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
@@ -111,7 +112,7 @@ def sweep(
 
     from ..terminal import waiting
 
-    chosen_seeds, limit = parse_seeds(seeds), parse_duration(time_limit)
+    chosen_seeds, limit, folder = parse_seeds(seeds), parse_duration(time_limit), output_folder(out)
     if gpus_per_trial == "auto":
         raise typer.BadParameter("a sweep's samples differ in what they need; give a number", param_hint="--gpus-per-trial")
     if address == "none":
@@ -147,8 +148,15 @@ def sweep(
         trials = plan(asked, shown)
     planned = SweepPlan(asked, ways, trials)
     if typed.words.get():
-        remember(typed.words.get(), output_folder(out))
+        remember(typed.words.get(), folder)
     code = conduct(
-        planned, output_folder(out), placement, data_root=data_root, memory_share=memory_share, time_limit_s=limit, quiet=quiet
+        planned,
+        folder,
+        placement,
+        data_root=data_root,
+        memory_share=memory_share,
+        time_limit_s=limit,
+        mlflow=mlflow,
+        quiet=quiet,
     )
     raise typer.Exit(code)

@@ -13,11 +13,13 @@ from rich.text import Text
 from ...results.grid import duration, percent
 from ..scheduling.placement import Placement
 from ..sweep import pictures, report
-from ..sweep.conductor import Watcher
+from ..sweep.conductor import Watcher, Watchers
 from ..sweep.plan import SweepPlan, settings_text
 from ..sweep.run import Job, Outcome, run_sweep
-from ..sweep.state import Sample, Sweep
+from ..sweep.state import FILE, Sample, Sweep
+from ..sweep.tracking import Tracked
 from ..terminal import UNBROKEN, emit
+from ..tracking import MlflowListener, store_uri
 from ..trial_folder import INTERRUPTED
 from .errors import say
 
@@ -80,31 +82,38 @@ def conduct(
     data_root: Path | None,
     memory_share: float,
     time_limit_s: float | None,
+    mlflow: str,
     quiet: bool,
 ) -> int:
     """Run the sweep, write its report, print what came out of it; the exit code: 0, 1 without any result, 130 if interrupted."""
     results, progress = Console(highlight=False), Console(stderr=True, highlight=False)
     job = Job(out, data_root, memory_share, time_limit_s)
+    tracked = _tracked(plan, out, mlflow, quiet=quiet)
+    watchers = Watchers([Lines(progress, plan, quiet=quiet), *([tracked] if tracked else [])])
+    files: list[Path] = []
     try:
-        outcome = run_sweep(plan, job, placement, Lines(progress, plan, quiet=quiet))
+        outcome = run_sweep(plan, job, placement, watchers)
+        files = show(results, plan, outcome, data_root)
     except KeyboardInterrupt:
         say("Interrupted. The same command goes on where this one stopped.")
         return 130
-    show(results, plan, outcome, data_root)
-    if outcome.stopped:
-        left = plan.ways.samples - sum(sample.is_over for sample in outcome.sweep.samples)
-        why = "Interrupted" if outcome.stopped == INTERRUPTED else "The time is up"
-        say(f"{why} with {left} of {plan.ways.samples} samples left. The same command goes on where this one stopped.")
-    if outcome.stopped == INTERRUPTED:
-        return 130
-    return 0 if outcome.stopped or report.best_of(outcome.sweep) else 1
+    finally:
+        if tracked:
+            tracked.close(files)
+    if tracked and tracked.listener.viewer:
+        results.print(Text(f"tracked: {tracked.listener.viewer}"), soft_wrap=True)
+    return _told(plan, outcome)
 
 
-def show(console: Console, plan: SweepPlan, outcome: Outcome, data_root: Path | None = None) -> None:
-    """Write report and pictures, then print the best samples, the best command, and how good a guide the objective was."""
+def show(console: Console, plan: SweepPlan, outcome: Outcome, data_root: Path | None = None) -> list[Path]:
+    """Write report and pictures, then print the best samples, the best command, and how good a guide the objective was.
+
+    Returns the files of the sweep.
+    """
     sweep, best = outcome.sweep, report.best_of(outcome.sweep)
     line = report.best_line(sweep, plan.specs(best.settings)[0], data_root) if best else None
-    page = report.write_report(sweep, outcome.folder, line, pictures.draw(sweep, outcome.folder))
+    drawn = pictures.draw(sweep, outcome.folder)
+    page = report.write_report(sweep, outcome.folder, line, drawn)
     emit(console, _table(sweep), UNBROKEN)
     for said in report.warnings(sweep):
         console.print(Text(said, style="bold yellow"), soft_wrap=True)
@@ -117,6 +126,31 @@ def show(console: Console, plan: SweepPlan, outcome: Outcome, data_root: Path | 
         console.print(Text(f"best: sample {best.number}, {reached}", style="bold"), soft_wrap=True)
         console.print(Text(f"  {line}", style="cyan"), soft_wrap=True)
     console.print(Text(f"report: {page}"), soft_wrap=True)
+    return [page, outcome.folder / FILE, *(outcome.folder / name for name in drawn.values() if name.endswith(".png"))]
+
+
+def _tracked(plan: SweepPlan, out: Path, mlflow: str, *, quiet: bool) -> Tracked | None:
+    """What feeds MLflow; None if nothing does."""
+    uri = store_uri(mlflow, out)
+    if uri is None:
+        return None
+    title = f"sweep {plan.name}"
+    return Tracked(MlflowListener(uri, plan.folder(out), title=title, say=_silent if quiet else say), plan)
+
+
+def _silent(text: str) -> None:
+    """Says nothing."""
+
+
+def _told(plan: SweepPlan, outcome: Outcome) -> int:
+    """The exit code, after a word on what is left."""
+    if outcome.stopped:
+        left = plan.ways.samples - sum(sample.is_over for sample in outcome.sweep.samples)
+        why = "Interrupted" if outcome.stopped == INTERRUPTED else "The time is up"
+        say(f"{why} with {left} of {plan.ways.samples} samples left. The same command goes on where this one stopped.")
+    if outcome.stopped == INTERRUPTED:
+        return 130
+    return 0 if outcome.stopped or report.best_of(outcome.sweep) else 1
 
 
 def _table(sweep: Sweep) -> Table:

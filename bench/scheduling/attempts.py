@@ -113,8 +113,26 @@ class Attempts:
     def _out_of_memory(self, item: Item) -> tuple[Verdict, str | None]:
         if item.alone or (self.limit == 1 and not self.running):
             return Verdict.FAIL, None
-        halved = max(1, self.limit // 2)
-        note = f"memory ran out: {halved} trials at a time from now on" if halved < self.limit else None
-        self.limit, item.alone = halved, halved == 1
+        self.limit, note = halved(self.limit)
+        item.alone = self.limit == 1
         self.waiting.appendleft(item)
         return Verdict.RETRY, note
+
+
+def halved(limit: int, what: str = "trials") -> tuple[int, str | None]:
+    """How many run at a time once memory ran out, and what a person should be told; nothing if it is one as before."""
+    fewer = max(1, limit // 2)
+    return fewer, f"memory ran out: {fewer} {what} at a time from now on" if fewer < limit else None
+
+
+def tells_of_memory(text: str) -> bool:
+    """Whether an error's type and words, Python's, torch's or Ray's, say that memory ran out."""
+    lower = text.lower()
+    return "outofmemory" in lower.replace(" ", "") or "can't allocate memory" in lower
+
+
+def loss(said: str) -> Failure:
+    """What became of a worker that did not tell its end, by what Ray says of it."""
+    if tells_of_memory(said):
+        return Failure(Kind.OUT_OF_MEMORY, "its process was ended because the node's memory ran out")
+    return Failure(Kind.LOST, "its process was killed or its node was lost")

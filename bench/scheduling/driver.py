@@ -20,14 +20,16 @@ from ray import tune
 from ray.exceptions import RayError
 from ray.tune import Callback
 from ray.tune.search import Searcher
+from ray.tune.stopper import Stopper
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ...results.record import Record, read_record
 from ..trial_folder import find_folder
-from .attempts import Attempts, Failure, Kind, Verdict
+from .attempts import Attempts, Failure, Kind, Verdict, loss
 from .events import Listener, Planned, Progress
+from .interruption import Interruption
 from .packing import Appetite, kinds, measure, share_for_all
-from .placement import Placement, as_tune_asks, connected
+from .placement import CLIENT, Placement, as_tune_asks, connected
 from .storage import Storage
 from .worker import Board, TrialWorker
 
@@ -47,6 +49,7 @@ class Job:
         memory_share: of a device's free memory that images may take.
         retries: how often a trial that broke is taken up again.
         imports: modules that a worker imports first, for methods that no installed package announces.
+        snapshots: epochs between two snapshots for pictures; None for one at the end.
         storage: URI of a remote folder that `out` mirrors here and on every node; None if all see `out` itself.
     """
 
@@ -57,6 +60,7 @@ class Job:
     retries: int = 2
     imports: tuple[str, ...] = ()
     storage: str | None = None
+    snapshots: int | None = None
 
     def as_config(self) -> dict[str, Any]:
         """What workers are told."""
@@ -67,6 +71,7 @@ class Job:
             "memory_share": self.memory_share,
             "imports": list(self.imports),
             "storage": self.storage,
+            "snapshots": self.snapshots,
         }
 
 
@@ -78,6 +83,10 @@ def run_many(planned: Sequence[Planned], job: Job, placement: Placement, listene
     Raises:
         SpecError: there is no such cluster, or it can never hold a trial.
     """
+    if placement.address.startswith(CLIENT):
+        from .client import run_many_there
+
+        return run_many_there(planned, job, placement, listener)
     with connected(placement.address) as cluster:
         placement = _packed(placement, planned, job, cluster, listener)
         resources, concurrency = placement.resources(cluster), placement.concurrency(cluster)
@@ -94,11 +103,13 @@ def run_many(planned: Sequence[Planned], job: Job, placement: Placement, listene
         desk = _Desk(attempts, listener, job, shared)
         listener.on_plan(planned)
         try:
-            with tempfile.TemporaryDirectory(prefix="clusterbench-tune-") as scratch:
+            with tempfile.TemporaryDirectory(prefix="clusterbench-tune-") as scratch, desk.interruption.heeded():
                 _fit(desk, resources, board, scratch)
         finally:
             desk.close()
             listener.on_end()
+        if desk.interruption.happened:
+            raise KeyboardInterrupt
     return [trial.done or desk.records[trial.key] for trial in planned if trial.done or trial.key in desk.records]
 
 
@@ -131,7 +142,7 @@ def _fit(desk: _Desk, resources: dict[str, float], board: Any, scratch: str) -> 
     tuner = tune.Tuner(
         tune.with_resources(TrialWorker, as_tune_asks(resources)),
         tune_config=tune.TuneConfig(search_alg=_Hand(desk), num_samples=-1, reuse_actors=True),
-        run_config=tune.RunConfig(storage_path=scratch, name="trials", verbose=0, callbacks=[_Ear(desk, board)]),
+        run_config=tune.RunConfig(storage_path=scratch, name="trials", verbose=0, callbacks=[_Ear(desk, board)], stop=_End(desk)),
     )
     tuner.fit()
 
@@ -148,6 +159,7 @@ class _Desk:
     def __init__(self, attempts: Attempts, listener: Listener, job: Job, shared: dict[str, Any]) -> None:
         _DESKS[id(self)] = self
         self.attempts, self.listener, self.job, self.shared = attempts, listener, job, shared
+        self.interruption = Interruption(listener.on_note)
         self.storage = Storage.open(job.storage or str(job.out))
         self.records: dict[str, Record] = {}
         self.key_of: dict[str, str] = {}  # Tune's name of an attempt -> the trial's key
@@ -194,15 +206,11 @@ class _Desk:
 
     def ended(self, tune_id: str) -> None:
         """Tune is through with an attempt; one whose end its worker did not tell has lost its worker."""
-        if tune_id in self.settled or tune_id not in self.key_of:
+        if tune_id in self.settled or tune_id not in self.key_of or self.interruption.happened:
             return
         self.settled.add(tune_id)
         said = self.errors.get(tune_id, "")
-        if "outofmemory" in said.lower().replace(" ", ""):
-            failure = Failure(Kind.OUT_OF_MEMORY, "its process was ended because the node's memory ran out")
-        else:
-            failure = Failure(Kind.LOST, "its process was killed or its node was lost")
-        self._broke(self.key_of[tune_id], failure)
+        self._broke(self.key_of[tune_id], loss(said))
 
     def _broke(self, key: str, failure: Failure) -> None:
         item = self.attempts.running[key]
@@ -218,7 +226,7 @@ class _Desk:
             self.listener.on_fail(key, failure.reason, self._log(item.planned))
 
     def _log(self, planned: Planned) -> Path | None:
-        path = find_folder(planned.spec, self.job.out) / "record.json"
+        path = find_folder(planned.spec, self.storage.local) / "record.json"
         return path if path.is_file() else None
 
 
@@ -243,6 +251,19 @@ class _Hand(Searcher):
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: see `save`."""
+
+
+class _End(Stopper):
+    """Ends all trials at Ctrl-C."""
+
+    def __init__(self, desk: _Desk) -> None:
+        self.desk = desk
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.desk.interruption.is_heard()
 
 
 class _Ear(Callback):

@@ -9,15 +9,18 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ..spec import SpecError
 
 HERE = "local"  # a Ray of this command's own
-CLIENT = "ray://"  # the address of a cluster as seen from outside
+ON_A_NODE = "auto"  # the cluster that this machine is a node of
+CLIENT = "ray://"  # begins the address of a cluster as seen from outside
 NO_RAY = "none"  # one trial after the other in this process
 GIB = 2**30
-QUIET = {
+LONGEST_REASON = 200  # characters of what Ray says
+SETTINGS_OF_RAY = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # our records are the log
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C is ours
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
@@ -26,6 +29,7 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_raylet_start_wait_time_s": "300",  # its minute is too little where everything else is busy too
 }
 
 
@@ -35,7 +39,8 @@ class Placement:
 
     Attributes:
         address: `local` (a Ray of this command's own), `auto` (the cluster of this machine), `HOST:PORT` of a cluster
-            that this machine is a node of, or `none` (no Ray: one trial after the other in this process).
+            that this machine is a node of, `ray://HOST:PORT` (the client port of any cluster), or `none` (no Ray: one
+            trial after the other in this process).
         cpus_per_trial: at least 1; also the threads that each trial computes with.
         gpus_per_trial: 0 for none; a fraction lets several trials share a GPU; None for a whole one where there are any;
             `auto` to measure the first trial and pack by that.
@@ -76,14 +81,25 @@ def as_tune_asks(resources: Mapping[str, float]) -> dict[str, float]:
 
 
 def set_environment(address: str) -> None:
-    """What Ray reads from the environment when it is imported, so before that: few words, and a token for a cluster of our own.
+    """What Ray reads from the environment when it is imported, so before that: few words, patience, and tokens.
 
-    The token keeps the short-lived cluster closed to others and leaves none in the home folder.
+    A cluster of our own gets a token that keeps it closed to others and leaves none in the home folder. A cluster that is
+    reached through its client port is shown the token that there is: unlike `ray.init` for other addresses, Ray's client
+    does not look for one unless it is told to, and is then left without an answer.
     """
-    for name, value in QUIET.items():
+    for name, value in SETTINGS_OF_RAY.items():
         os.environ.setdefault(name, value)
-    if address == HERE and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
+    if "ray" in sys.modules or "RAY_AUTH_MODE" in os.environ:
+        return
+    if address == HERE:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+    elif address.startswith(CLIENT) and _has_token():
+        os.environ["RAY_AUTH_MODE"] = "token"
+
+
+def _has_token() -> bool:
+    """Whether a token of Ray is where Ray looks for one."""
+    return bool({"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys()) or Path("~/.ray/auth_token").expanduser().is_file()
 
 
 @contextmanager
@@ -94,11 +110,6 @@ def connected(address: str) -> Iterator[Mapping[str, float]]:
     """
     import ray
 
-    if address.startswith(CLIENT):
-        raise SpecError(
-            f"{address}: the command that hands out trials must be a process of the cluster. Run it on one of its nodes "
-            "with --address auto, or hand it in with: ray job submit"
-        )
     if ray.is_initialized():
         yield ray.cluster_resources()
         return
@@ -107,15 +118,20 @@ def connected(address: str) -> Iterator[Mapping[str, float]]:
     except (ConnectionError, RuntimeError, ValueError) as error:
         if address == HERE:
             raise
-        reason = " ".join(str(error).split())[:200]
         raise SpecError(
-            f"No Ray cluster answers at {address!r} ({reason}). Start one (ray start --head), or leave --address out. "
+            f"No Ray cluster answers at {address!r} ({said_by(error)}). Start one (ray start --head), or leave --address out. "
             "If it has a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN as there."
         ) from error
     try:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def said_by(error: Exception) -> str:
+    """The last line of what Ray says, which may be a traceback of another process."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()[:LONGEST_REASON]
 
 
 def _options(address: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from ..observer import Observer
 from ..spec import SpecError, TrialSpec
 from ..trial import TrialRun
 from ..trial_folder import find_folder
-from .attempts import Kind
+from .attempts import Kind, tells_of_memory
 from .storage import Storage
 
 TOLD_EVERY = 1.0  # seconds between two reports within an epoch
@@ -41,21 +41,66 @@ def trial_data(name: str, protocol: str, root: str | None) -> TrialData:
     return load(name, root=root).under(protocol)  # pyright: ignore[reportArgumentType]
 
 
-class TrialWorker(tune.Trainable):
-    """Runs the trial in its Tune configuration, an epoch a step.
+class Worker(tune.Trainable):
+    """A process that Ray Tune hands one piece of work after the other.
 
-    The configuration: `key`, `spec` (as JSON values), `attempt`, and `job`: what all trials of a command share (`out`,
-    `data_root`, `force`, `memory_share`, `threads`, `gpu`, `board`, `imports`, `storage`).
+    A subclass says what it does with one: `begin`, `step`, `end`.
     """
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Take what is in the Tune configuration. No work yet: its errors would cost the process."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Let go of it, whether it is over or not; asked again, there is nothing to do."""
+        raise NotImplementedError
 
     def setup(self, config: dict[str, Any]) -> None:
         keep_freed_memory()
-        self._begin(config)
+        self.begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._end()
-        self._begin(new_config)
+        self.let_go()
+        self.begin(new_config)
         return True
+
+    def cleanup(self) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        """`end`, and leave the memory of a GPU to others."""
+        self.end()
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Nothing: a trial's own checkpoint lies in its record folder."""
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Nothing: see `save_checkpoint`."""
+
+
+class TrialWorker(Worker):
+    """Runs the trial in its Tune configuration, an epoch a step.
+
+    The configuration: `key`, `spec` (as JSON values), `attempt`, and `job`: what all trials of a command share (`out`,
+    `data_root`, `force`, `memory_share`, `threads`, `gpu`, `board`, `imports`, `storage`, `snapshots`).
+    """
+
+    def begin(self, config: dict[str, Any]) -> None:
+        self.key, self.attempt = str(config["key"]), int(config["attempt"])
+        self.run: TrialRun | None = None
+        self.where = _node()
+        self.rows = self._rows(dict(config))
+
+    def end(self) -> None:
+        """A trial that is not over: its record says interrupted, its lock is free, its memory too."""
+        close = getattr(self.rows, "close", None)
+        if close is not None:
+            close()
+        self.run = None
 
     def step(self) -> dict[str, Any]:
         """One epoch: its row; after the last one `done` and where the record is; or what broke."""
@@ -69,23 +114,8 @@ class TrialWorker(tune.Trainable):
         except BaseException as error:
             if isinstance(error, SystemExit):
                 raise
-            self._end()
+            self.let_go()
             return {**began, "done": True, "broke": {"kind": kind_of(error).value, "reason": _reason(error)}}
-
-    def cleanup(self) -> None:
-        self._end()
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: a trial's own checkpoint lies in its record folder."""
-
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Nothing: see `save_checkpoint`."""
-
-    def _begin(self, config: Mapping[str, Any]) -> None:
-        self.key, self.attempt = str(config["key"]), int(config["attempt"])
-        self.run: TrialRun | None = None
-        self.where = _node()
-        self.rows = self._rows(dict(config))
 
     def _rows(self, config: dict[str, Any]) -> Iterator[dict[str, Any]]:
         spec, job = TrialSpec(**config["spec"]), config["job"]
@@ -101,8 +131,9 @@ class TrialWorker(tune.Trainable):
         folder = find_folder(spec, storage.local).name
         storage.fetch(folder)
         self.run = TrialRun(
-            spec, data, out=storage.local, device=device, force=force, memory_share=job["memory_share"], observer=reporter
-        )
+            spec, data, out=storage.local, device=device, force=force, memory_share=job["memory_share"],
+            snapshots=job["snapshots"], observer=reporter,
+        )  # fmt: skip
         saved = 0
         try:
             for row in self.run.epochs():
@@ -112,17 +143,6 @@ class TrialWorker(tune.Trainable):
                 yield row
         finally:
             storage.push(folder)
-
-    def _end(self) -> None:
-        """Let go of a trial that is not over: its record says interrupted, its lock is free, its memory too."""
-        close = getattr(self.rows, "close", None)
-        if close is not None:
-            close()
-        self.run = None
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 class _Reporter(Observer):
@@ -179,8 +199,7 @@ def _node() -> str:
 
 def kind_of(error: BaseException) -> Kind:
     """What an error means for the trial that it broke."""
-    text = f"{type(error).__name__}: {error}".lower()
-    if isinstance(error, MemoryError) or "outofmemory" in text.replace(" ", "") or "can't allocate memory" in text:
+    if isinstance(error, MemoryError) or tells_of_memory(f"{type(error).__name__}: {error}"):
         return Kind.OUT_OF_MEMORY
     if isinstance(error, RecordError) and "is running this trial" in str(error):
         return Kind.HELD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,33 @@ class Watcher:
         """Something a person should know."""
 
 
+class Watchers(Watcher):
+    """Passes everything on to several watchers, in their order."""
+
+    def __init__(self, watchers: Iterable[Watcher]) -> None:
+        self.watchers = list(watchers)
+
+    def on_open(self, sweep: Sweep, folder: Path) -> None:
+        for watcher in self.watchers:
+            watcher.on_open(sweep, folder)
+
+    def on_begin(self, sample: Sample) -> None:
+        for watcher in self.watchers:
+            watcher.on_begin(sample)
+
+    def on_epoch(self, sample: Sample) -> None:
+        for watcher in self.watchers:
+            watcher.on_epoch(sample)
+
+    def on_end(self, sample: Sample, best: Sample | None) -> None:
+        for watcher in self.watchers:
+            watcher.on_end(sample, best)
+
+    def on_note(self, text: str) -> None:
+        for watcher in self.watchers:
+            watcher.on_note(text)
+
+
 class Conductor:
     """Hands out samples and keeps `sweep.json`.
 
@@ -49,7 +77,7 @@ class Conductor:
         self.plan, self.folder, self.watcher = plan, plan.folder(out), watcher or Watcher()
         self.sweep = plan.open(out)
         self.study = plan.study(self.sweep)
-        self.left = self.sweep.having("running")  # by an earlier command, in the middle
+        self.left = self.sweep.having("running")  # in the middle: by an earlier command, or because they broke
         self.known = [sample for sample in self.sweep.samples if sample.is_over]
         self.running: dict[int, Sample] = {}
         self.hopeless: str | None = None
@@ -103,6 +131,11 @@ class Conductor:
             self.hopeless = error
         self._save()
         self.watcher.on_end(sample, self.best())
+
+    def again(self, number: int, why: str) -> None:
+        """A sample broke and is to be taken up again, before any new one."""
+        self.left.insert(0, self.running.pop(number))
+        self.watcher.on_note(f"sample {number} is taken up again: {why}")
 
     def best(self) -> Sample | None:
         """The complete sample with the best objective; pruned ones do not compare, they trained for less."""

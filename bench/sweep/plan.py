@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...datasets.base import Images
 from ...datasets.registry import not_found
 from ...methods.base import MethodError
 from ...methods.registry import methods
-from ..config import Settings, parse_setting, resolve
+from ..config import Settings, parse_setting, read_config, resolve
 from ..spec import SpecError, TrialSpec, canonical_json, make_spec
 from ..terminal import yaml_line
 from .objective import ORACLES, Objective
@@ -80,6 +82,7 @@ class SweepPlan:
         self.base = [trial.spec for trial in trials]
         self.objective = Objective(ways.oracle) if ways.oracle else Objective()
         spec = self.base[0]
+        self._shared = self._texts(spec.method)
         method = methods.get(spec.method)
         self.space = self._space().without(self._fixed())
         self.space.check(method, spec.method, spec.config)
@@ -92,7 +95,7 @@ class SweepPlan:
         """The trials of one sample, one for each seed. Raises `MethodError` for a combination that the method refuses."""
         texts = [*self._shared, *(f"{name}={yaml_line(value)}" for name, value in settings.items())]
         spec, asked = self.base[0], self.asked
-        resolved = resolve(spec.method, spec.dataset, asked.preset, asked.config_file, texts, asked.epochs)
+        resolved = resolve(spec.method, spec.dataset, asked.preset, None, texts, asked.epochs)
         return [make_spec(resolved, self.data, seed=spec.seed) for spec in self.base]
 
     def refusal(self, settings: Settings) -> str | None:
@@ -148,11 +151,20 @@ class SweepPlan:
         names = ("method", "dataset", "data_fingerprint", "protocol", "n_clusters", "preset", "overrides", "config")
         return {**{name: spec[name] for name in names}, "seeds": [each.seed for each in self.base]}
 
-    @property
-    def _shared(self) -> list[str]:
-        """Settings of the command line that all samples have."""
-        clusters = [f"n_clusters={self.asked.clusters}"] if self.asked.clusters is not None else []
-        return [*self.asked.settings, *clusters]
+    def without_images(self) -> SweepPlan:
+        """The same plan, small enough to be sent to another process: specs are made of what is known about the data alone."""
+        plan, data = copy(self), self.data
+        nothing = Images(data.train.pixels[:0].clone())
+        none = np.empty(0, dtype=np.int64)
+        plan.data = replace(data, train=nothing, score=nothing, labels=none, mapping=None, mapping_labels=None)
+        return plan
+
+    def _texts(self, method: str) -> list[str]:
+        """Settings of the command line that all samples have; a file's are read once, whatever becomes of it later."""
+        asked = self.asked
+        file = read_config(asked.config_file, method) if asked.config_file is not None else {}
+        clusters = [f"n_clusters={asked.clusters}"] if asked.clusters is not None else []
+        return [*(f"{name}={yaml_line(value)}" for name, value in file.items()), *asked.settings, *clusters]
 
     def _space(self) -> Space:
         if self.ways.space_file is not None:

@@ -5,7 +5,6 @@ ACC stands in it for readers: it is how they see whether an objective without la
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from ...results.files import replace_file
 from ...results.grid import NONE, duration, percent
-from ..config import WITHOUT_PRESETS
+from ..run_line import run_line
 from ..spec import TrialSpec
 from ..terminal import yaml_line
 from .objective import Objective
@@ -101,17 +100,8 @@ def best_line(sweep: Sweep, spec: TrialSpec, data_root: Path | None = None) -> s
         spec: any trial of the best sample.
         data_root: folder of the data, if the command must name it.
     """
-    words = ["bench", "run", "--method", spec.method, "--dataset", spec.dataset]
-    if spec.preset != WITHOUT_PRESETS:
-        words += ["--preset", spec.preset]
-    for name, value in spec.overrides.items():
-        words += ["--set", f"{name}={yaml_line(value)}"]
-    if spec.protocol != "full":
-        words += ["--protocol", spec.protocol]
-    if data_root is not None:
-        words += ["--data-root", str(data_root)]
     first = max(sweep.asked["seeds"]) + 1
-    return shlex.join([*words, "--seeds", ",".join(str(first + i) for i in range(NEW_SEEDS))])
+    return run_line(spec.model_dump(mode="json"), ",".join(str(first + i) for i in range(NEW_SEEDS)), data_root)
 
 
 def warnings(sweep: Sweep) -> list[str]:

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ValidationError
 
 from ...datasets.registry import not_found
-from ..config import Settings, SettingsLoader, merged
+from ..config import Settings, merged
 from ..spec import SpecError
 from ..terminal import yaml_line
+from ..yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -177,14 +177,7 @@ class Space:
 
 def read_space(path: Path) -> Space:
     """The space in a YAML file. Raises `SpecError` if it is missing, not YAML or not a space."""
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=SettingsLoader)
-    except FileNotFoundError:
-        raise SpecError(f"There is no space file {path}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"Cannot read the space file {path}: {error}.") from None
-    except yaml.YAMLError as error:
-        raise SpecError(f"The space file {path} is not YAML: {' '.join(str(error).split())}.") from None
+    content = read_yaml(path, "space file")
     if not isinstance(content, dict):
         raise SpecError(f"The space file {path} must hold lines such as 'lr: {{log_uniform: [1.0e-4, 1.0e-2]}}'.")
     return Space.read(content)

@@ -68,7 +68,9 @@ class Study:
         return None
 
     def resume(self, sample: Sample) -> None:
-        """A sample that was interrupted runs again."""
+        """A sample that was interrupted runs again; if it broke under this command, nothing is new to the search."""
+        if sample.number in self.running:
+            return
         self.study.enqueue_trial(self.space.encoded(sample.settings))
         self.running[sample.number] = self.study.ask(fixed_distributions=self.distributions), 0
 

@@ -11,13 +11,12 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from ray import tune
-
 from ...methods.base import Diverged
 from ...results.record import read_epochs
-from ..devices import keep_freed_memory, resolve_device, set_threads
+from ..devices import resolve_device, set_threads
 from ..randomness import random_state, restore_random_state
-from ..scheduling.worker import trial_data
+from ..scheduling.attempts import Kind
+from ..scheduling.worker import Worker, kind_of, trial_data
 from ..spec import TrialSpec
 from ..trial import TrialRun
 from ..trial_folder import PRUNED
@@ -77,45 +76,18 @@ class Lockstep:
         return row is not None
 
 
-class SampleWorker(tune.Trainable):
+class SampleWorker(Worker):
     """Trains the sample in its Tune configuration.
 
     The configuration: `number`, `specs` (a list of trials as JSON values), and `job`: what all samples of a sweep share
     (`out`, `data_root`, `memory_share`, `threads`, `gpu`, `objective`).
     """
 
-    def setup(self, config: dict[str, Any]) -> None:
-        keep_freed_memory()
-        self._begin(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._end()
-        self._begin(new_config)
-        return True
-
-    def step(self) -> Result:
-        try:
-            if self.sample is None:
-                self.sample = open_sample(self.given)
-            return {"number": self.number, "state": "running", **self.sample.step()}
-        except Exception as error:
-            self._end()
-            return {"number": self.number, "done": True, **fate(error)}
-
-    def cleanup(self) -> None:
-        self._end()
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing: a trial's own checkpoint lies in its record folder."""
-
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Nothing: see `save_checkpoint`."""
-
-    def _begin(self, config: dict[str, Any]) -> None:
+    def begin(self, config: dict[str, Any]) -> None:
         self.number, self.given = int(config["number"]), config
         self.sample: Lockstep | None = None
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Finish the records of a sample that the scheduler gave up; leave any other to be taken up again."""
         sample, self.sample = self.sample, None
         if sample is None:
@@ -124,6 +96,15 @@ class SampleWorker(tune.Trainable):
             with suppress(Exception):  # each trial notes what breaks it in its own record
                 sample.prune()
         sample.close()
+
+    def step(self) -> Result:
+        try:
+            if self.sample is None:
+                self.sample = open_sample(self.given)
+            return {"number": self.number, "state": "running", **self.sample.step()}
+        except Exception as error:
+            self.let_go()
+            return {"number": self.number, "done": True, **fate(error)}
 
 
 def open_sample(config: dict[str, Any], load: Callable[..., Any] = trial_data) -> Lockstep:
@@ -141,7 +122,8 @@ def fate(error: Exception) -> Result:
     from ..cli.errors import one_line
 
     state = "diverged" if isinstance(error, Diverged) else "failed"
-    return {"state": state, "error": one_line(error), "hopeless": isinstance(error, Unjudged)}
+    out_of_memory = kind_of(error) is Kind.OUT_OF_MEMORY
+    return {"state": state, "error": one_line(error), "hopeless": isinstance(error, Unjudged), "out_of_memory": out_of_memory}
 
 
 def _with_earlier(run: TrialRun) -> Generator[Any, None, None]:

@@ -24,7 +24,7 @@ def walks(out: Path, environment: Mapping[str, str] | None = None, **asked: Any)
     """What a driver told, event by event."""
     done = subprocess.run(
         [sys.executable, str(SCRIPT), str(out), json.dumps(asked)],
-        capture_output=True, text=True, timeout=300, env=ENVIRONMENT | dict(environment or {}), check=False,
+        capture_output=True, text=True, timeout=900, env=ENVIRONMENT | dict(environment or {}), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import typer
 
 from clusterbench.bench.cli.placement_options import gpu_share, memory_size, placement_of
-from clusterbench.bench.scheduling.placement import GIB, Placement, connected
+from clusterbench.bench.scheduling.placement import GIB, Placement, said_by
 from clusterbench.bench.spec import SpecError
 
 CLUSTER = {"CPU": 16.0, "GPU": 4.0, "memory": 64.0 * GIB, "node:10.0.0.1": 1.0}
@@ -74,6 +79,40 @@ def test_the_options_make_a_placement() -> None:
     assert placement_of("auto", 2, "0.5", "1G", 3) == Placement("auto", 2, 0.5, GIB, 3)
 
 
-def test_a_cluster_seen_from_outside_is_refused_with_the_way_in() -> None:
-    with pytest.raises(SpecError, match="must be a process of the cluster.*--address auto"), connected("ray://10.0.0.1:10001"):
-        pass
+CODE = """
+import os, sys
+from clusterbench.bench.scheduling.placement import set_environment
+set_environment(sys.argv[1])
+print(os.environ.get("RAY_AUTH_MODE"), len(os.environ.get("RAY_AUTH_TOKEN", "")))
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "given", "has_file", "mode"),
+    [
+        ("local", {}, True, "token 64"),  # a cluster of our own, with a token of its own
+        ("local", {"RAY_AUTH_MODE": "disabled"}, False, "disabled 0"),
+        ("auto", {"RAY_AUTH_TOKEN": "a"}, True, "None 1"),  # ray.init looks for tokens itself
+        ("ray://far:10001", {}, False, "None 0"),
+        ("ray://far:10001", {}, True, "token 0"),
+        ("ray://far:10001", {"RAY_AUTH_TOKEN": "a"}, False, "token 1"),
+        ("ray://far:10001", {"RAY_AUTH_TOKEN_PATH": "there"}, False, "token 0"),
+        ("ray://far:10001", {"RAY_AUTH_MODE": "disabled"}, True, "disabled 0"),
+    ],
+)
+def test_a_cluster_seen_from_outside_is_shown_the_token_that_there_is(
+    tmp_path: Path, address: str, given: dict[str, str], has_file: bool, mode: str
+) -> None:
+    if has_file:
+        (tmp_path / ".ray").mkdir()
+        (tmp_path / ".ray" / "auth_token").write_text("a" * 64)
+    environment = {**os.environ, "HOME": str(tmp_path), **given}
+    done = subprocess.run([sys.executable, "-c", CODE, address], capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == mode
+
+
+def test_of_a_traceback_of_another_process_the_last_line_is_told() -> None:
+    assert said_by(ConnectionError("Traceback:\n  File x\nRuntimeError: the server did not start\n")) == (
+        "RuntimeError: the server did not start"
+    )
+    assert said_by(ConnectionError()) == "ConnectionError"

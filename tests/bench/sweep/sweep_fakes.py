@@ -92,14 +92,15 @@ def make_plan(
     settings: tuple[str, ...] = (),
     data: TrialData | None = None,
     method: str = "valley",
+    config_file: Path | None = None,
     **ways: Any,
 ) -> SweepPlan:
     """The plan of a sweep of `valley` on noise."""
     file = tmp_path / "space.yaml"
     file.write_text(space)
     data = data or tiny_data()
-    asked = Asked(methods=[method], datasets=[data.name], seeds=seeds, settings=settings)
-    resolved = resolve(method, data.name, "short", None, settings)
+    asked = Asked(methods=[method], datasets=[data.name], seeds=seeds, settings=settings, config_file=config_file)
+    resolved = resolve(method, data.name, "short", config_file, settings)
     trials = [Trial(make_spec(resolved, data, seed=seed), data) for seed in seeds]
     return SweepPlan(asked, Ways(samples=samples, space_file=file, **ways), trials)
 
@@ -123,7 +124,7 @@ class Played:
         self.scheduler = scheduler_of(plan, self.conductor.known)
         index = 0
         while self.steps_left != 0 and (config := self.handler.suggest(f"t{index}")) != Searcher.FINISHED:
-            self._one(SimpleNamespace(trial_id=f"t{index}"), config)
+            self._one(SimpleNamespace(trial_id=f"t{index}", config=config), config)
             index += 1
 
     @property

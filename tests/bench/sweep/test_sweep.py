@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from ray.tune.search import Searcher
 from sweep_fakes import Played, Valley, make_plan
 from trial_fakes import outcome, tiny_data
 
 from clusterbench.bench.spec import SpecError
-from clusterbench.bench.sweep.conductor import Conductor
+from clusterbench.bench.sweep.conductor import Conductor, Watcher
 from clusterbench.bench.sweep.objective import Objective, Unjudged
-from clusterbench.bench.sweep.run import scheduler_of
+from clusterbench.bench.sweep.run import Handler, scheduler_of
 from clusterbench.bench.sweep.state import Sample, Sweep, read_sweep
+from clusterbench.bench.sweep.worker import fate
 from clusterbench.bench.trial import run_trial
 from clusterbench.results.record import RecordError, find_records, read_record
 
@@ -153,7 +157,7 @@ def test_the_rungs_remember_samples_of_an_earlier_command(tmp_path: Path) -> Non
     ]
 
     class Newcomer:
-        trial_id = "new"
+        config: ClassVar[dict[str, int]] = {"number": 5}
 
     for samples, decision in ((known, "STOP"), ([], "CONTINUE")):
         scheduler: Any = scheduler_of(plan, samples)
@@ -229,3 +233,109 @@ def test_a_lost_process_begins_its_sample_again_without_counting_epochs_twice(tm
     for epoch, value in [(1, 5.0), (2, 4.0), (1, 5.0), (2, 4.0), (3, 3.0)]:
         conductor.epoch(begun[0].number, epoch, value)
     assert begun[0].objective_by_epoch == [5.0, 4.0, 3.0] and math.isclose(begun[0].objective or 0, 3.0)
+
+
+FULL = {"state": "failed", "error": "CUDA out of memory", "hopeless": False, "out_of_memory": True}
+COMPLETE = {"state": "complete", "epoch": 9, "objective": 1.0}
+
+
+class Notes(Watcher):
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def on_note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def handing_out(tmp_path: Path, at_once: int, **options: Any) -> tuple[Handler, Notes]:
+    notes = Notes()
+    return Handler(Conductor(make_plan(tmp_path, space=X, **options), tmp_path, notes), {}, at_once), notes
+
+
+def test_when_memory_runs_out_half_as_many_samples_run_and_none_is_lost(tmp_path: Path) -> None:
+    handler, told = handing_out(tmp_path, 4, samples=4)
+    begun = {f"t{index}": handler.suggest(f"t{index}") for index in range(4)}
+    handler.on_trial_complete("t1", FULL)
+    assert handler.at_once == 2 and told.notes[-1] == "memory ran out: 2 samples at a time from now on"
+    assert handler.suggest("t4") is None, "three still run"
+    for index in (0, 2):
+        handler.on_trial_complete(f"t{index}", COMPLETE)
+    again = handler.suggest("t5")
+    assert isinstance(again, dict) and again == begun["t1"]
+    handler.on_trial_complete("t3", FULL)
+    assert handler.at_once == 1 and handler.suggest("t6") is None, "one still runs"
+    handler.on_trial_complete("t5", COMPLETE)
+    assert handler.suggest("t6") == begun["t3"]
+    handler.on_trial_complete("t6", FULL)  # alone
+    assert handler.suggest("t7") == Searcher.FINISHED
+    assert [sample.state for sample in handler.conductor.sweep.samples] == ["complete", "complete", "complete", "failed"]
+    assert handler.conductor.sweep.samples[3].error == "CUDA out of memory"
+
+
+def test_a_sample_whose_process_is_lost_is_taken_up_again_twice(tmp_path: Path) -> None:
+    handler, told = handing_out(tmp_path, 1, samples=1)
+    for index in range(3):
+        assert isinstance(handler.suggest(f"t{index}"), dict)
+        handler.on_trial_result(f"t{index}", {"number": 0, "epoch": 1, "objective": 3.0, "state": "running"})
+        handler.on_trial_complete(f"t{index}", None, error=True)
+    assert told.notes == ["sample 0 is taken up again: its process was killed or its node was lost"] * 2
+    (sample,) = handler.conductor.sweep.samples
+    assert sample.state == "failed" and "more often than it is retried" in (sample.error or "")
+    assert handler.suggest("t3") == Searcher.FINISHED
+
+
+def test_a_process_that_ray_ended_for_its_memory_counts_as_out_of_memory(tmp_path: Path) -> None:
+    handler, _ = handing_out(tmp_path, 2, samples=2)
+    for index in range(2):
+        handler.suggest(f"t{index}")
+    handler.errors["t0"] = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory."
+    handler.on_trial_complete("t0", None, error=True)
+    assert handler.at_once == 1 and not handler.losses
+
+
+def test_a_sample_that_is_taken_up_again_is_told_to_the_search_once(tmp_path: Path) -> None:
+    handler, _ = handing_out(tmp_path, 2, samples=2)
+    for index in range(2):
+        handler.suggest(f"t{index}")
+    handler.on_trial_complete("t0", FULL)
+    handler.on_trial_complete("t1", COMPLETE)
+    assert isinstance(handler.suggest("t2"), dict)
+    handler.on_trial_complete("t2", COMPLETE)
+    trials = handler.conductor.study.study.trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "COMPLETE"] and handler.conductor.sweep.draws == 2
+
+
+def test_at_a_rung_a_sample_that_is_taken_up_again_counts_once(tmp_path: Path) -> None:
+    rungs: Any = scheduler_of(make_plan(tmp_path, space=X), [])
+    for number, value in ((0, 1.0), (1, 3.0), (0, 1.0), (0, 1.0)):
+        trial = SimpleNamespace(config={"number": number})
+        rungs.on_trial_add(None, trial)
+        rungs.on_trial_result(None, trial, {"epoch": 1, "objective": value})
+        rungs.on_trial_remove(None, trial)
+    (first,) = (recorded for epoch, recorded in rungs._brackets[0]._rungs if epoch == 1)
+    assert len(first) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(MemoryError(), True), (RuntimeError("CUDA out of memory."), True), (ValueError("no"), False)]
+)
+def test_a_worker_says_whether_memory_ran_out(error: Exception, expected: bool) -> None:
+    assert fate(error)["out_of_memory"] is expected
+
+
+def test_a_plan_that_is_sent_elsewhere_holds_no_image_and_makes_the_same_trials(tmp_path: Path) -> None:
+    plan = make_plan(tmp_path, space=X, seeds=(0, 1))
+    there: Any = pickle.loads(pickle.dumps(plan.without_images()))
+    assert len(there.data.train) == len(there.data.score) == len(there.data.labels) == 0
+    assert len(plan.data.train) > 0, "the plan itself keeps them"
+    assert there.specs({"x": 0.25}) == plan.specs({"x": 0.25}) and there.name == plan.name
+
+
+def test_a_file_of_settings_is_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("epochs: 4\ninner: {kind: [a, b]}\n")
+    plan = make_plan(tmp_path, space="x: {uniform: [0, 0.9]}", config_file=file)
+    file.write_text("epochs: 5\n")
+    (spec,) = plan.specs({"x": 0.25})
+    assert spec.config == {**plan.base[0].config, "x": 0.25} and spec.config["epochs"] == 4
+    assert spec.config["inner"]["kind"] == ["a", "b"]
