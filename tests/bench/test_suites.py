@@ -196,7 +196,10 @@ WRONG_NAMES = {
     "preset of the data set": ("methods: iic, datasets: digits, preset: paper", "The preset 'paper' of iic has settings for"),
     "setting": ("methods: iic, datasets: digits, set: {epoch: 3}", "iic: unknown setting 'epoch'. Did you mean 'epochs'?"),
     "value": ("methods: iic, datasets: digits, set: {lr: -1}", "iic: setting 'lr': "),
-    "task of the data": ("methods: iic-finetune, datasets: potsdam", "iic-finetune is a method for semi-supervised, potsdam is a"),
+    "task of the data": (
+        "methods: iic-finetune, datasets: potsdam",
+        "iic-finetune is a method for semi-supervised, potsdam is",
+    ),
     "task": ("methods: kmeans, datasets: digits, task: segmentation", "kmeans is a method for clustering, this run asks for"),
     "protocol": ("methods: kmeans, datasets: digits, protocol: split", "digits has no protocol 'split'."),
 }
