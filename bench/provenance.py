@@ -49,7 +49,7 @@ def collect(data: TrialData, device: str, method_module: str = PACKAGE) -> dict[
         "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
         "cuda": torch.version.cuda if on_gpu else None,
         "data": describe_data(data),
-        "command": command_line(sys.argv),
+        "command": own_command(),
     }
 
 
@@ -67,6 +67,19 @@ def describe_data(data: TrialData) -> dict[str, Any]:
         "class_names": list(data.class_names),
         **data.about,
     }
+
+
+_told: list[str] = []  # the command that a scheduler started this process for, once it has said so
+
+
+def started_by(command: str) -> None:
+    """Let the records of this process name `command`, where a scheduler started the process and its own arguments say nothing."""
+    _told[:] = [command]
+
+
+def own_command() -> str:
+    """The command line of this process, or the one that it was started for."""
+    return _told[-1] if _told else command_line(sys.argv)
 
 
 def command_line(arguments: list[str]) -> str:

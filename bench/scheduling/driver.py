@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ray.tune.stopper import Stopper
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ...results.record import Record, read_record
+from ..provenance import own_command
 from ..trial_folder import find_folder
 from .attempts import Attempts, Failure, Kind, Verdict, loss
 from .events import Listener, Planned, Progress
@@ -50,6 +51,7 @@ class Job:
         retries: how often a trial that broke is taken up again.
         imports: modules that a worker imports first, for methods that no installed package announces.
         snapshots: epochs between two snapshots for pictures; None for one at the end.
+        command: what the records name as the command that made them.
         storage: URI of a remote folder that `out` mirrors here and on every node; None if all see `out` itself.
     """
 
@@ -61,6 +63,7 @@ class Job:
     imports: tuple[str, ...] = ()
     storage: str | None = None
     snapshots: int | None = None
+    command: str = field(default_factory=own_command)
 
     def as_config(self) -> dict[str, Any]:
         """What workers are told."""
@@ -72,6 +75,7 @@ class Job:
             "imports": list(self.imports),
             "storage": self.storage,
             "snapshots": self.snapshots,
+            "command": self.command,
         }
 
 

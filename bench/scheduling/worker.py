@@ -25,6 +25,7 @@ from ...methods.base import MethodError
 from ...results.record import RecordError
 from ..devices import keep_freed_memory, resolve_device, set_threads
 from ..observer import Observer
+from ..provenance import started_by
 from ..spec import SpecError, TrialSpec
 from ..trial import TrialRun
 from ..trial_folder import find_folder
@@ -57,10 +58,12 @@ class Worker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         keep_freed_memory()
+        started_by(config["job"]["command"])
         self.begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.let_go()
+        started_by(new_config["job"]["command"])
         self.begin(new_config)
         return True
 
@@ -86,7 +89,8 @@ class TrialWorker(Worker):
     """Runs the trial in its Tune configuration, an epoch a step.
 
     The configuration: `key`, `spec` (as JSON values), `attempt`, and `job`: what all trials of a command share (`out`,
-    `data_root`, `force`, `memory_share`, `threads`, `gpu`, `board`, `imports`, `storage`, `snapshots`).
+    `data_root`, `force`, `memory_share`, `threads`, `gpu`, `board`, `imports`, `storage`, `snapshots`,
+    `command`).
     """
 
     def begin(self, config: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
 from ..lock import exclusive
+from ..provenance import own_command
 from ..scheduling.attempts import Failure, Kind, halved, loss
 from ..scheduling.interruption import Interruption
 from ..scheduling.placement import CLIENT, ON_A_NODE, Placement, as_tune_asks, connected
@@ -41,12 +42,14 @@ class Job:
         data_root: searched first for data, on every node.
         memory_share: of a device's free memory that images may take.
         time_limit_s: seconds after which the sweep stops, to be gone on with later.
+        command: what the records name as the command that made them.
     """
 
     out: Path
     data_root: Path | None = None
     memory_share: float = 0.5
     time_limit_s: float | None = None
+    command: str = field(default_factory=own_command)
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def _fit(conductor: Conductor, job: Job, end: _End, resources: Mapping[str, floa
         "out": str(conductor.folder.absolute()),
         "data_root": str(job.data_root.absolute()) if job.data_root else None,
         "memory_share": job.memory_share,
+        "command": job.command,
         "threads": threads,
         "gpu": resources.get("GPU", 0) > 0,
         "objective": conductor.plan.objective.name,

@@ -113,3 +113,11 @@ def test_an_installation_from_git_gives_the_commit_that_pip_noted(
 def test_without_git_the_trial_goes_on(checkout_of_ours: Path, data: TrialData, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert provenance.collect(data, "cpu")["git"] == {"revision": None, "dirty": None}
+
+
+def test_a_process_that_a_scheduler_started_names_the_users_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provenance.sys, "argv", ["/opt/ray/default_worker.py", "--node=1"])
+    monkeypatch.setattr(provenance, "_told", [])
+    assert provenance.own_command() == "default_worker.py --node=1"
+    provenance.started_by("bench run --method iic")
+    assert provenance.own_command() == "bench run --method iic"

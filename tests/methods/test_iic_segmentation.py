@@ -246,15 +246,12 @@ def test_settings_that_cannot_work_are_refused(settings: dict[str, Any], complai
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dataset", ["potsdam-3@sample", "coco-stuff-3@sample"])
-def test_short_preset_beats_kmeans_on_the_same_real_pixels(dataset: str, shared_data: Any) -> None:
-    data = load(dataset, root=shared_data).under("full").to("cpu")
-    labels = np.asarray(data.labels)
-    short = methods.card("iic-segmentation")["presets"]["short"]["datasets"]
-    settings = short.get(dataset.removesuffix("@sample"), short["default"])
-    found = {}
-    for name, config in (("iic-segmentation", settings), ("kmeans-segmentation", {})):
-        method = methods.get(name)(3, seed=0, **config)
+def test_short_preset_beats_kmeans_on_real_photographs(shared_data: Any) -> None:
+    data = load("coco-stuff-3@sample", root=shared_data).under("full").to("cpu")
+    labels, found = np.asarray(data.labels), {}
+    for name in ("iic-segmentation", "kmeans-segmentation"):
+        settings = methods.card(name)["presets"]["short"]["datasets"]["coco-stuff-3"]
+        method = methods.get(name)(3, seed=0, **settings)
         list(method.train(data.train))
         found[name] = acc(method.predict(data.score), labels)
     assert found["iic-segmentation"] > found["kmeans-segmentation"] + 0.02
