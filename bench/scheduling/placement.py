@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,7 @@ HERE = "local"  # a Ray of this command's own
 ON_A_NODE = "auto"  # the cluster that this machine is a node of
 CLIENT = "ray://"  # begins the address of a cluster as seen from outside
 NO_RAY = "none"  # one trial after the other in this process
+CLIENT_TRIES = 3
 GIB = 2**30
 LONGEST_REASON = 200  # characters of what Ray says
 SETTINGS_OF_RAY = {
@@ -114,7 +115,7 @@ def connected(address: str) -> Iterator[Mapping[str, float]]:
         yield ray.cluster_resources()
         return
     try:
-        ray.init(**_options(address))
+        _join(address)
     except (ConnectionError, RuntimeError, ValueError) as error:
         if address == HERE:
             raise
@@ -126,6 +127,21 @@ def connected(address: str) -> Iterator[Mapping[str, float]]:
         yield ray.cluster_resources()
     finally:
         ray.shutdown()
+
+
+def _join(address: str) -> None:
+    """Connect to the cluster. A client port that answered and then failed is tried again.
+
+    Ray serves each client by a process that it forks from one that is busy with gRPC, and now and then that process dies of it
+    (seen in 1 of 60 connections; `GRPC_ENABLE_FORK_SUPPORT=0` in the head's environment prevents it).
+    """
+    import ray
+
+    for _ in range(CLIENT_TRIES - 1 if address.startswith(CLIENT) else 0):
+        with suppress(ConnectionAbortedError):
+            ray.init(**_options(address))
+            return
+    ray.init(**_options(address))
 
 
 def said_by(error: Exception) -> str:

@@ -51,13 +51,14 @@ def undisturbed(out: Path, seeds: int, **settings: Any) -> dict[str, tuple[Any, 
 
 
 def test_24_trials_on_three_nodes_of_which_one_is_lost_end_as_undisturbed_ones(tmp_path: Path) -> None:
-    events = walks(tmp_path / "ray", nodes=3, seeds=24, settings={"pause": 0.2}, lose_a_node_after=6)
+    settings = {"pause": 0.1, "held_from": 6, "held_until": str(tmp_path / "lost")}
+    events = walks(tmp_path / "ray", nodes=3, seeds=24, settings=settings, lose_a_node_at=6)
     found = {record.id: outcome(record) for record in find_records(tmp_path / "ray")}
     assert len(found) == 24
     assert not of(events, "fail")
     (lost,) = of(events, "lost a node")
     assert lost["key"] in {event["key"] for event in of(events, "retry")}
-    assert found == undisturbed(tmp_path / "plain", 24, pause=0.2)
+    assert found == undisturbed(tmp_path / "plain", 24, **settings)
 
 
 def test_what_breaks_is_taken_up_again_and_what_goes_on_breaking_fails_alone(tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import typer
 
 from clusterbench.bench.cli.placement_options import gpu_share, memory_size, placement_of
-from clusterbench.bench.scheduling.placement import GIB, Placement, said_by
+from clusterbench.bench.scheduling.placement import GIB, Placement, connected, said_by
 from clusterbench.bench.spec import SpecError
 
 CLUSTER = {"CPU": 16.0, "GPU": 4.0, "memory": 64.0 * GIB, "node:10.0.0.1": 1.0}
@@ -116,3 +117,50 @@ def test_of_a_traceback_of_another_process_the_last_line_is_told() -> None:
         "RuntimeError: the server did not start"
     )
     assert said_by(ConnectionError()) == "ConnectionError"
+
+
+class Ray(ModuleType):
+    """In place of Ray: the client port fails so many times after it has answered."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__("ray")
+        self.failures, self.tries, self.is_there = failures, 0, False
+
+    def is_initialized(self) -> bool:
+        return self.is_there
+
+    def init(self, **options: object) -> None:
+        self.tries += 1
+        if self.tries <= self.failures:
+            raise ConnectionAbortedError(
+                "Initialization failure from server:\nRuntimeError: Starting Ray client server failed.\n"
+            )
+        self.is_there = True
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 2.0}
+
+    def shutdown(self) -> None:
+        self.is_there = False
+
+
+@pytest.mark.parametrize(("address", "failures", "tries"), [("ray://far:1", 2, 3), ("ray://far:1", 0, 1), ("far:1", 0, 1)])
+def test_a_client_port_that_answered_and_failed_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, address: str, failures: int, tries: int
+) -> None:
+    ray = Ray(failures)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with connected(address) as cluster:
+        assert cluster == {"CPU": 2.0} and ray.tries == tries
+    assert not ray.is_there
+
+
+@pytest.mark.parametrize(("address", "tries"), [("ray://far:1", 3), ("far:1", 1)])
+def test_a_cluster_that_goes_on_failing_is_one_line_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, address: str, tries: int
+) -> None:
+    ray = Ray(100)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(SpecError, match="RuntimeError: Starting Ray client server failed.*RAY_AUTH_TOKEN"), connected(address):
+        pass
+    assert ray.tries == tries

@@ -22,7 +22,10 @@ checkpoint.LARGEST_SHARE = math.inf  # saved after every epoch, so that a trial 
 
 
 class WalkingConfig(MethodConfig):
-    """`fault` happens once, in the middle of epoch `fault_at`, as long as the file `fault_file` is not there."""
+    """`fault` happens once, in the middle of epoch `fault_at`, as long as the file `fault_file` is not there.
+
+    Seeds from `held_from` on wait in their second epoch until the file `held_until` is there: surely in the middle till then.
+    """
 
     epochs: int = 4
     pause: float = 0.0
@@ -30,6 +33,8 @@ class WalkingConfig(MethodConfig):
     fault_at: int = 0
     fault_file: str = ""
     always: bool = False
+    held_from: int = 0
+    held_until: str = ""
 
 
 @register("walking")
@@ -47,6 +52,8 @@ class Walking(Method):
             time.sleep(self.config.pause)
             self.on_step(1, 2, len(images))
             self._break_down()
+            while self.epoch == 1 and self._is_held():
+                time.sleep(0.05)
             self.weights = self.weights + torch.randn_like(self.weights)
             self.epoch += 1
             yield Epoch(self.epoch, {"main": [1.0 / self.epoch]}, 1.0 / self.epoch, len(images))
@@ -62,6 +69,9 @@ class Walking(Method):
             "memory": MemoryError("out of memory"), "diverged": Diverged("walking: the loss is not finite."),
         }  # fmt: skip
         raise errors.get(config.fault, RuntimeError("the device fell off"))
+
+    def _is_held(self) -> bool:
+        return bool(self.config.held_until) and self.seed >= self.config.held_from and not Path(self.config.held_until).exists()
 
     def predict_heads(self, images: Images) -> np.ndarray:
         return (images.pixels.flatten(1).float() @ self.weights).argmax(-1).numpy()[None]
