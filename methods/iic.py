@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ..datasets.base import Images
 from .base import Epoch, Method, MethodConfig, MethodError, State, check_finite
@@ -43,7 +43,13 @@ class IICConfig(MethodConfig):
         default="auxiliary",
         description="images of the auxiliary head: its own (STL-10: with the unlabelled ones) or the main head's",
     )
-    sub_heads: PositiveInt = Field(default=5, description="sub-heads h of each head")
+    auxiliary_epochs: NonNegativeInt = Field(
+        default=0, description="first epochs, in which the auxiliary head trains alone, one pass each; then come the passes above"
+    )
+    sub_heads: PositiveInt = Field(default=5, description="sub-heads h of the main head")
+    auxiliary_sub_heads: PositiveInt | None = Field(
+        default=None, description="sub-heads of the auxiliary head; as many as the main one has if not given"
+    )
     batch_pairs: PositiveInt = Field(default=350, description="pairs in a batch, repeats counted")
     repeats: PositiveInt = Field(default=5, description="transformed copies r of each image in a batch")
     shuffle: bool = Field(default=True, description="new random batches in every epoch; the authors kept the stored order")
@@ -52,7 +58,12 @@ class IICConfig(MethodConfig):
     )
     auxiliary_entropy_weight: PositiveFloat = Field(default=1.0, description="lambda of the auxiliary head")
     lr: PositiveFloat = Field(default=5e-4, description="learning rate of Adam")
-    lr_schedule: Literal["constant", "cosine"] = Field(default="constant", description="cosine falls to zero over all epochs")
+    main_trunk_lr: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=1.0, description="share of the learning rate that the trunk has in passes of the main head"
+    )
+    lr_schedule: Literal["constant", "cosine"] = Field(
+        default="constant", description="cosine falls to zero over the epochs after auxiliary_epochs"
+    )
     idle_head_updates: bool = Field(
         default=False, description="let Adam's momentum move the head that is not being trained, as torch 0.4 did"
     )
@@ -84,7 +95,22 @@ class IICConfig(MethodConfig):
             raise ValueError(f"batch_pairs must be a multiple of repeats, got {self.batch_pairs} and {self.repeats}")
         if "main" not in self.passes:
             raise ValueError("passes must name 'main', the head that predicts")
+        if self.auxiliary_epochs >= self.epochs:
+            raise ValueError(f"auxiliary_epochs leave the main head no epoch: {self.auxiliary_epochs} of {self.epochs}")
         return self
+
+    def passes_of(self, epoch: int) -> tuple[Group, ...]:
+        """The passes of epoch 1, 2, ..."""
+        return ("auxiliary",) if epoch <= self.auxiliary_epochs else self.passes
+
+    def sub_heads_of(self, group: Group) -> int:
+        """The number of sub-heads h of a head."""
+        return (group == "auxiliary" and self.auxiliary_sub_heads) or self.sub_heads
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """The heads that are trained at all, in the order of their first pass."""
+        return tuple(dict.fromkeys(self.passes_of(1) + self.passes))
 
 
 @register("iic")
@@ -114,7 +140,8 @@ class IIC(Method):
     config: IICConfig
 
     def train(self, images: Images | Pairs) -> Iterator[Epoch]:
-        """Yield after every epoch: `losses` by trained head and sub-head; `criterion` is the lowest of the main head's.
+        """Yield after every epoch: `losses` by trained head and sub-head; `criterion` is the lowest of the main head's, None
+        while the auxiliary head trains alone.
 
         `images` may also be pairs that somebody made (`Pairs.of(samples, partners)`), on `self.device`.
         """
@@ -126,6 +153,10 @@ class IIC(Method):
         for number in range(self.epochs_done + 1, self.config.epochs + 1):
             random = generator(self.device, self.seed, "epoch", number)
             losses, seen = self._epoch(images, number, random)
+            self.epochs_done = number
+            if "main" not in losses:
+                yield Epoch(number, {group: loss.tolist() for group, loss in losses.items()}, None, seen)
+                continue
             self.sub_head_losses = losses["main"]
             if self.config.refresh_statistics:
                 self._refresh_statistics(images)
@@ -133,7 +164,6 @@ class IIC(Method):
             if self.config.sub_head_loss == "pass":
                 self.sub_head_losses = self._losses_in_test_mode(images, random)
                 seen += len(images.role("main")) * (1 + self.config.repeats)
-            self.epochs_done = number
             criterion = self.sub_head_losses[self.chosen_head].item()
             yield Epoch(number, {group: loss.tolist() for group, loss in losses.items()}, criterion, seen)
 
@@ -160,13 +190,14 @@ class IIC(Method):
 
     def _epoch(self, images: Images | Pairs, number: int, random: torch.Generator) -> tuple[dict[str, torch.Tensor], int]:
         """All passes of one epoch: the mean loss of each sub-head by head, and the images that went through the network."""
-        orders = [self._order(images, group, random) for group in self.config.passes]
+        passes = self.config.passes_of(number)
+        orders = [self._order(images, group, random) for group in passes]
         steps, done, seen = sum(len(order) for order in orders), 0, 0
         losses: dict[str, torch.Tensor] = {}
-        for group, order in zip(self.config.passes, orders, strict=True):
-            total = torch.zeros(self.config.sub_heads, device=self.device)
+        for group, order in zip(passes, orders, strict=True):
+            total = torch.zeros(self.config.sub_heads_of(group), device=self.device)
             for batch in images.batches(order):
-                self._set_learning_rate(number - 1 + done / steps)
+                self._set_learning_rate(number - 1 + done / steps, group)
                 total += self.train_step(batch, group, random)
                 done, seen = done + 1, seen + len(batch) * (1 + self.config.repeats)
                 self.on_step(done, steps, seen)
@@ -224,10 +255,13 @@ class IIC(Method):
         order = images.order(role, size, random if self.config.shuffle else None)
         return (*order[:-2], torch.cat(order[-2:])) if len(order) > 1 and len(order[-1]) == 1 else order
 
-    def _set_learning_rate(self, epochs_passed: float) -> None:
+    def _set_learning_rate(self, epochs_passed: float, group: Group) -> None:
+        lr = self.config.lr
         if self.config.lr_schedule == "cosine":
-            for parameters in self.optimiser.param_groups:
-                parameters["lr"] = self.config.lr * 0.5 * (1 + math.cos(math.pi * epochs_passed / self.config.epochs))
+            alone = self.config.auxiliary_epochs
+            lr *= 0.5 * (1 + math.cos(math.pi * max(epochs_passed - alone, 0) / (self.config.epochs - alone)))
+        trunk, heads = self.optimiser.param_groups
+        trunk["lr"], heads["lr"] = lr * (self.config.main_trunk_lr if group == "main" else 1.0), lr
 
     def build(self, shape: tuple[int, int, int]) -> None:
         """Networks and optimiser for images of `shape` (C, H, W)."""
@@ -244,11 +278,12 @@ class IIC(Method):
                 config.network, views.channels, views.size,
                 statistics=config.batch_statistics, widths=config.widths, kernel=config.kernel,
             )  # fmt: skip
-            network = ClusterNetwork(trunk, {group: clusters[group] for group in dict.fromkeys(config.passes)}, config.sub_heads)
+            network = ClusterNetwork(trunk, {group: (clusters[group], config.sub_heads_of(group)) for group in config.groups})
             initialise(network.heads)
         # Channels-last convolutions are about twice as fast on CPUs and what tensor cores want on GPUs.
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=config.lr)
+        parts = [{"params": part.parameters()} for part in (self.network.trunk, self.network.heads)]
+        self.optimiser = torch.optim.Adam(parts, lr=config.lr)
         self.sub_head_losses = torch.zeros(config.sub_heads)
 
     @property
@@ -263,7 +298,7 @@ class IIC(Method):
             "main": loss_floor(self.n_clusters, self.config.entropy_weight),
             "auxiliary": loss_floor(self.config.auxiliary_clusters, self.config.auxiliary_entropy_weight),
         }
-        return {**{group: floors[group] for group in self.config.passes}, "criterion": floors["main"]}
+        return {**{group: floors[group] for group in self.config.groups}, "criterion": floors["main"]}
 
     def predict_heads(self, images: Images | Pairs) -> np.ndarray:
         """Cluster of each image by each main sub-head: int64 (sub_heads, len(images))."""

@@ -117,12 +117,14 @@ class SubHeads(nn.Module):
 
 
 class ClusterNetwork(nn.Module):
-    """A trunk shared by several groups of sub-heads (`main`, `auxiliary`)."""
+    """A trunk shared by several groups of sub-heads (`main`, `auxiliary`): (clusters, sub-heads) by name."""
 
-    def __init__(self, trunk: Trunk, clusters: Mapping[str, int], heads: int) -> None:
+    def __init__(self, trunk: Trunk, groups: Mapping[str, tuple[int, int]]) -> None:
         super().__init__()
         self.trunk = trunk
-        self.heads = nn.ModuleDict({name: SubHeads(trunk.features, count, heads) for name, count in clusters.items()})
+        self.heads = nn.ModuleDict(
+            {name: SubHeads(trunk.features, clusters, heads) for name, (clusters, heads) in groups.items()}
+        )
 
     def forward(self, images: torch.Tensor, head: str) -> torch.Tensor:
         """Cluster probabilities (H, N, K) of `images` (N, C, S, S) by the sub-heads of `head`; float32."""

@@ -159,7 +159,7 @@ def test_cosine_schedule_falls_from_the_full_rate_to_zero() -> None:
     method.build((1, 8, 8))
     rates = []
     for passed in (0.0, 2.0, 4.0):
-        method._set_learning_rate(passed)
+        method._set_learning_rate(passed, "main")
         rates.append(method.optimiser.param_groups[0]["lr"])
     assert rates == pytest.approx([1e-3, 5e-4, 0.0])
 

@@ -16,13 +16,13 @@ def parameters(module: torch.nn.Module) -> int:
 def test_resnet_trunk_has_the_published_number_of_parameters() -> None:
     trunk = build_trunk("resnet", 2, 64)
     assert parameters(trunk) == 21_276_416
-    assert parameters(ClusterNetwork(trunk, {"main": 10, "auxiliary": 70}, 5)) == 21_481_616
+    assert parameters(ClusterNetwork(trunk, {"main": (10, 5), "auxiliary": (70, 5)})) == 21_481_616
 
 
 def test_vgg_trunk_has_the_published_number_of_parameters() -> None:
     grey, colour = build_trunk("vgg", 1, 24), build_trunk("vgg", 5, 24)
     assert (parameters(grey), parameters(colour)) == (4_304_320, 4_310_720)
-    assert parameters(ClusterNetwork(grey, {"main": 10, "auxiliary": 50}, 5)) == 5_687_020
+    assert parameters(ClusterNetwork(grey, {"main": (10, 5), "auxiliary": (50, 5)})) == 5_687_020
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_sub_heads_equal_separate_linear_layers() -> None:
 
 def test_initial_heads_are_nearly_uniform() -> None:
     torch.manual_seed(2)
-    network = ClusterNetwork(build_trunk("small", 1, 24), {"main": 10}, 5)
+    network = ClusterNetwork(build_trunk("small", 1, 24), {"main": (10, 5)})
     initialise(network.heads)
     probabilities = network(torch.rand(8, 1, 24, 24), "main")
     assert probabilities.shape == (5, 8, 10)
