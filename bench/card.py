@@ -131,6 +131,8 @@ def _body(record: Record, steps: Sequence[str]) -> RenderableType:
     facts.add_column(overflow="fold")
     if record.selection_gap is not None:
         facts.add_row("gap", f"{100 * record.selection_gap:+.1f} points of ACC, had labels chosen epoch and head")
+    for name, scores in (record.metrics.get("own-loss", {}).get("other_predictions") or {}).items():
+        facts.add_row("also", f"{name}: {', '.join(f'{metric.upper()} {percent(scores.get(metric))}' for metric in METRICS)}")
     if loss := _loss(record):
         facts.add_row("loss", loss)
     facts.add_row("cost", _cost(record))
@@ -197,6 +199,8 @@ def _cost(record: Record) -> str:
         )
     if cost.get("resumed"):
         told.append(f"resumed {cost['resumed']} time{'s'[: cost['resumed'] != 1]}")
+    if cost.get("reused"):
+        told.append(f"without what made {', '.join(cost['reused'])}, which other trials had kept")
     return "; ".join(told)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 
-_DURATION = re.compile(r"(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?")
-_SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_DURATION = re.compile(
+    r"(?:(?P<d>\d+(?:\.\d+)?)d)?(?:(?P<h>\d+(?:\.\d+)?)h)?(?:(?P<m>\d+(?:\.\d+)?)m)?(?:(?P<s>\d+(?:\.\d+)?)s)?"
+)
+_SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 
 
 def seconds_in(text: str) -> float:
-    """Seconds in `90s`, `10m`, `1.5h` or `1h30m`, more than 0. Raises `ValueError` with what to write instead."""
+    """Seconds in `90s`, `10m`, `1.5h`, `1h30m` or `30d`, more than 0. Raises `ValueError` with what to write instead."""
     found = _DURATION.fullmatch(text.replace(" ", "").lower())
     if not found or not any(found.groups()):
         raise ValueError(f"{text!r} is not a duration. Write 90s, 10m or 1h30m.")

@@ -6,14 +6,14 @@ that label maps of any number of pixels are scored exactly in a fixed amount of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..datasets.base import DataError, Images, LabelMaps, TrialData
-from ..methods.base import Method
+from ..methods.base import Method, MethodError
 from ..methods.registry import methods
 from ..results.mapping import Kind, intersection_over_union, label_fractions, map_clusters, mapped_accuracy
 from ..results.metrics import Scores, count_pairs, score_counts, summarise_heads
@@ -23,7 +23,9 @@ from .spec import WITH_LABELS, TrialSpec
 
 MAPS_SHOWN = 16
 PER_HEAD = ("acc", "nmi", "ari", "clusters_used")
+OTHER = "other/"  # begins the names of what the method's other ways to predict give
 Labels = np.ndarray | LabelMaps
+Predict = Callable[[Images], Iterator[np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,19 +91,37 @@ class Judge:
 
     def judge(self, method: Method) -> Judgement:
         """Predict, and score every sub-head. Raises `MethodError` if the predictions are not what they must be."""
-        predictions, beside = self._predicted(method, self.data.score, self.labels, "")
-        if self.data.mapping is not None and self.mapping_labels is not None:
-            mapped, counts = self._predicted(method, self.data.mapping, self.mapping_labels, "mapping-")
-            beside |= counts if self.per_pixel else {"mapping": mapped}
+        predictions, beside = self._found(method, method.predict_batches)
         evidence = self._evidence(predictions, beside)
-        return Judgement(predictions, beside, self._all_scores(evidence), evidence[1])
+        others = {} if self.per_pixel else self._others(method, len(predictions))
+        return Judgement(predictions, beside | others, self._all_scores(evidence), evidence[1])
 
-    def _predicted(self, method: Method, images: Images, labels: Labels, prefix: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def _others(self, method: Method, heads: int) -> dict[str, np.ndarray]:
+        """What the method's other ways to predict give, as `beside` has it: `other/NAME` and all beside it."""
+        found: dict[str, np.ndarray] = {}
+        for name, predict in method.other_predictions.items():
+            predictions, beside = self._found(method, lambda images, predict=predict: iter((predict(images),)))
+            if len(predictions) != heads:
+                raise MethodError(f"{method.name}: {name} gave {len(predictions)} sub-heads, predict_heads {heads}.")
+            found |= {OTHER + name: predictions} | {f"{OTHER}{name}/{key}": array for key, array in beside.items()}
+        return found
+
+    def _found(self, method: Method, predict: Predict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The clusters of the scored images, and beside them what the images that find the map have."""
+        predictions, beside = self._predicted(method, predict, self.data.score, self.labels, "")
+        if self.data.mapping is not None and self.mapping_labels is not None:
+            mapped, counts = self._predicted(method, predict, self.data.mapping, self.mapping_labels, "mapping-")
+            beside |= counts if self.per_pixel else {"mapping": mapped}
+        return predictions, beside
+
+    def _predicted(
+        self, method: Method, predict: Predict, images: Images, labels: Labels, prefix: str
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The clusters of `images` that are kept, and for label maps their counts, as `beside` has them."""
         kept: list[np.ndarray] = []
         counts = np.zeros((1, self.n_clusters, self.n_classes + 1), np.int64)
         done, heads, to_keep = 0, None, len(self.shown) if self.per_pixel else len(labels)
-        for found in method.predict_batches(images):
+        for found in predict(images):
             part = checked_part(method, found, (len(labels) - done, *labels.shape[1:]), heads)
             if self.per_pixel:
                 counts = counts + self._counts(part, labels[done : done + part.shape[1]])
@@ -161,7 +181,16 @@ class Judge:
             about["chosen_with"] = {"metric": "acc", "labels_of": list(self.data.about.get("roles", {}).get("scored", ()))}
         if self._has_fractions and heads[choice.head]["acc"] is not None:
             about["label_fractions"] = self._fractions(choice)
+        if others := self._scored_others(choice):
+            about["other_predictions"] = others
         return {**heads[choice.head], **about}
+
+    def _scored_others(self, choice: Choice) -> dict[str, Scores]:
+        """The metrics of the method's other ways to predict in that epoch, by name, by the sub-head that was chosen."""
+        found = {key.removeprefix(OTHER): array for key, array in choice.beside.items() if key.startswith(OTHER)}
+        names = [name for name in found if "/" not in name]
+        beside = {name: {key.removeprefix(f"{name}/"): each for key, each in found.items()} for name in names}
+        return {name: self.scored(found[name], beside[name])[choice.head] for name in names}
 
     @property
     def _has_fractions(self) -> bool:
@@ -176,7 +205,8 @@ class Judge:
         """What labels.npz holds.
 
         For whole images `truth` (N,), and per selection S the clusters `S` (H, N) and `S/head`; where the map is found on other
-        images also `mapping/truth` (N',) and `S/mapping` (H, N').
+        images also `mapping/truth` (N',) and `S/mapping` (H, N'). A method's other ways to predict are `S/other/NAME` (H, N) and
+        `S/other/NAME/mapping` (H, N').
 
         Per pixel all of it would be too much: `truth` (M, H', W') and `S` (H, M, H', W') are the maps of the images `rows` (M,),
         and of all images there are `S/confusion` (H, K, C) and `S/sizes` (H, K), the pixels of each cluster with those

@@ -19,6 +19,8 @@ def training(method: Method, data: TrialData) -> Iterator[Epoch]:
         SpecError: a method that learns from labels, and a protocol that gives it none.
         DataError: the data has no labels for it, or not one for every image.
     """
+    if method.wants_scored:
+        method.scored = data.score
     if not isinstance(method, LabelledMethod):
         return method.train(data.train)
     check_protocol(method.name, data.protocol)

@@ -195,6 +195,7 @@ class TrialRun:
                 raise MethodError(f"{self.spec.method}: {hint}") from error
             restore_random_state(saved.random, self.device)
         method.on_step = self.observer.on_step
+        method.artefacts_made = [*self.cost.made]
         self.writer.update(planned_epochs=method.planned_epochs)
         self.observer.on_start(self.spec, self.folder, method.planned_epochs, self.epochs_done)
         return method
@@ -205,10 +206,14 @@ class TrialRun:
         judge = Judge(self.spec, data)
         self.watch = Watch(self.spec.n_clusters, read_epochs(self.folder / "epochs.jsonl"))
         self.snapshots.take(method, data.score, self.epochs_done)
+        planned = method.planned_epochs
         for epoch, seconds in self._timed(training(method, data)):
             row = self._judge(epoch, seconds, method, judge)
             self.snapshots.take(method, data.score, epoch.number)
             self.writer.append_epoch(row)
+            if method.planned_epochs != planned:  # a stage came from the store of artefacts, which shows when training begins
+                planned = method.planned_epochs
+                self.writer.update(planned_epochs=planned)
             self.observer.on_epoch(row)
             for notice in row["notices"]:
                 self.observer.on_notice(epoch.number, notice)
@@ -250,6 +255,7 @@ class TrialRun:
         self.cost.train_seconds += train_seconds
         self.cost.evaluate_seconds += evaluate_seconds
         self.cost.images += epoch.images
+        self.cost.note_artefacts(method.artefacts_used, method.artefacts_made)
         row = {
             "epoch": epoch.number,
             "losses": losses,

@@ -79,6 +79,9 @@ class Method(ABC):
     Attributes:
         on_step: called during an epoch as `on_step(done, total, images)` with the share of the epoch that is done
             (`done` of `total` steps) and the images seen in it so far; the harness sets it to show progress.
+        artefacts_used, artefacts_made: names (`pretext/4f2a...`) of what was taken from the store of `kit.artefacts`, and of
+            what was kept there; the record lists both. What `made` names was made by the same trial.
+        scored: the images that will be judged, without labels, if `wants_scored`; None otherwise. Set by the harness.
         labels_: after `fit`, int64 array (N,), the cluster of each image.
     """
 
@@ -95,6 +98,9 @@ class Method(ABC):
         self.settings = settings
         self.config = self._validated(settings)
         self.on_step: Callable[[int, int, int], None] = lambda done, total, images: None
+        self.artefacts_used: list[str] = []
+        self.artefacts_made: list[str] = []
+        self.scored: Images | None = None
 
     @classmethod
     def _validated(cls, settings: Mapping[str, Any]) -> MethodConfig:
@@ -131,9 +137,22 @@ class Method(ABC):
         """Restore what `state_dict` returned, before `train` or `predict`."""
 
     @property
+    def other_predictions(self) -> Mapping[str, Callable[[Images], np.ndarray]]:
+        """Other ways to predict, by name in small letters and hyphens, each from images to what `predict_heads` gives.
+
+        For a method whose published evaluation is not the one that it predicts by: the record holds the scores of all.
+        """
+        return {}
+
+    @property
     def chosen_head(self) -> int:
         """Sub-head that the method's own unsupervised criterion prefers at present."""
         return 0
+
+    @property
+    def wants_scored(self) -> bool:
+        """Whether `train` looks at the images that will be judged too, without their labels, as some published protocols do."""
+        return False
 
     @property
     def loss_floors(self) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""K-means on pixels, or on the features of any of the kit's networks: the oldest row of every table.
+"""K-means on pixels, or on the features of a network, random or trained: the oldest row of every table.
 
 scikit-learn's k-means++ for small data, faiss for large; see `kit/clusterers.py` for the settings that move the result.
 """
@@ -13,8 +13,10 @@ from pydantic import Field
 
 from ..datasets.base import Images
 from .base import Epoch, Method, MethodConfig, State
+from .kit.artefacts import Artefacts
 from .kit.clusterers import KMeansHead, KMeansSettings
 from .kit.features import NetworkFeatures, NetworkSettings, pixel_features
+from .kit.pretext_features import PretextFeatures, is_pretext
 from .registry import register
 
 
@@ -53,7 +55,12 @@ class KMeans(Method):
         self.shape = shape
         self.head = KMeansHead(self.n_clusters, self.config.kmeans, self.seed)
         if self.config.features == "network":
-            self.extractor = NetworkFeatures(self.config.network, shape, self.seed, self.device)
+            self.extractor = self._network(self.config.network, shape)
+
+    def _network(self, settings: NetworkSettings, shape: tuple[int, int, int]) -> NetworkFeatures | PretextFeatures:
+        if settings.weights is None or not is_pretext(settings.weights):
+            return NetworkFeatures(settings, shape, self.seed, self.device)
+        return PretextFeatures(settings.weights, shape, self.device, settings.batch, Artefacts.of(self))
 
     def _features(self, images: Images) -> np.ndarray:
         """Float32 (N, D)."""
@@ -64,7 +71,7 @@ class KMeans(Method):
         return self.head.predict(self._features(images))[None]
 
     def state_dict(self) -> State:
-        """The centres and the scaling of the features; a network's random weights follow from the seed."""
+        """The centres and the scaling of the features; a network's weights follow from the seed, or are where they were."""
         return {"head": self.head.state_dict(), "shape": list(self.shape)}
 
     def load_state_dict(self, state: State) -> None:

@@ -58,6 +58,12 @@ class Group:
         """A metric over the seeds; None unless every seed has it."""
         return spread_of([record.score(metric, selection) for record in self.records])
 
+    @property
+    def best(self) -> Record | None:
+        """The seed with the best own-loss ACC, as papers print beside the average; labels chose it. None without labels."""
+        scored = [(score, record) for record in self.records if (score := record.score("acc")) is not None]
+        return max(scored, key=lambda each: each[0])[1] if scored else None
+
     def heads(self, name: str) -> Spread | None:
         """An entry of the own-loss selection's summary over sub-heads (`acc_mean`, `acc_std`, ...) over the seeds."""
         return spread_of([record.metrics.get("own-loss", {}).get("heads", {}).get(name) for record in self.records])
@@ -147,12 +153,13 @@ def deviations(group: Group) -> list[str]:
         told.append("Changed settings: " + ", ".join(f"{key}={value}" for key, value in spec["overrides"].items()) + ".")
     data = group.records[-1].provenance.get("data") or {}
     classes, clusters = data.get("n_classes"), spec.get("n_clusters")
-    told += _labels_used(group)
+    told += _labels_used(group) + _scored_images_used(group) + _other_predictions(group)
     if classes and clusters and clusters != classes and (group.records[-1].mapping or {}).get("kind") != "many-to-one":
         told.append(f"{clusters} clusters for {classes} classes: ACC matches at most {min(clusters, classes)} of them.")
     if group.n < ENOUGH_SEEDS:
         told.append("1 seed: no spread is known." if group.n == 1 else f"{group.n} seeds: too few for a claim.")
     told += [_early_end(record) for record in group.records if _out_of_time(record)]
+    told += _reused(group)
     return [*told, *(f"Data: {note}" for note in dict.fromkeys(_data_notes(group)))]
 
 
@@ -166,6 +173,32 @@ def _labels_used(group: Group) -> list[str]:
     if mapping["kind"] == "identity":
         return [f"Learned from the labels of {splits}: its predictions are classes."]
     return [f"The labels of {splits} mapped clusters to classes ({mapping['kind']})."]
+
+
+def _scored_images_used(group: Group) -> list[str]:
+    """Where the scored images took part, which trained nothing: a method's setting with the value `scored` says so."""
+    spec = group.spec
+    settings = [f"{name}=scored" for name, value in (spec.get("config") or {}).items() if value == "scored"]
+    if not settings or spec.get("protocol") == "full":  # under full they are the training images
+        return []
+    return [f"The scored images took part in more than the scoring, without their labels ({', '.join(settings)})."]
+
+
+def _other_predictions(group: Group) -> list[str]:
+    """ACC of the method's other ways to predict, such as the published evaluation beside an honest one."""
+    others = [record.metrics.get("own-loss", {}).get("other_predictions") or {} for record in group.records]
+    spreads = {name: spread_of([each.get(name, {}).get("acc") for each in others]) for name in others[0]}
+    return [f"Predicted another way ({name}): ACC {spread.in_percent}." for name, spread in spreads.items() if spread]
+
+
+def _reused(group: Group) -> list[str]:
+    """Where the cost of a seed is not all that its result took."""
+    reusing = [record for record in group.records if record.cost.get("reused")]
+    kinds = dict.fromkeys(name.partition("/")[0] for record in reusing for name in record.cost["reused"])
+    if not reusing:
+        return []
+    whose = "Every seed" if len(reusing) == group.n else "Seed " + ", ".join(str(record.spec.get("seed")) for record in reusing)
+    return [f"{whose} took {' and '.join(kinds)} that other trials had made: that cost is not in the time (cost.reused)."]
 
 
 def _data_notes(group: Group) -> Iterable[str]:

@@ -44,13 +44,15 @@ class Record(BaseModel):
         created, finished: ISO 8601 times in UTC; `finished` is None while it runs.
         spec: method, dataset, protocol, seed, n_clusters, preset, overrides, config and what else decides the result.
         metrics: by selection (`last`, `own-loss`, `oracle`), e.g. `metrics["own-loss"]["acc"]` in [0, 1]. Only
-            `last` and `own-loss` are chosen without labels.
+            `last` and `own-loss` are chosen without labels. `other_predictions` has the scores of a method's other ways to
+            predict by name, e.g. the published evaluation beside an honest one.
         mapping: how clusters became classes for `acc`: `kind` (`hungarian`, `many-to-one`, `identity`) and the splits whose
             labels the map was found `on`; None where nothing is labelled, and in records of before it was written.
         diagnostics: how healthy the training was, told without labels: `criterion` and its `loss_floor`, `effective_clusters`,
             `sub_head_gap`, `lagging` sub-heads, `collapsed`, and the `notices` of the log; {} in older records.
         selection_gap: ACC of `oracle` minus ACC of `own-loss`, in [0, 1].
-        cost: seconds (train, evaluate, total), images, energy_joules and the number of resumptions.
+        cost: seconds (train, evaluate, total), images, energy_joules, the number of resumptions, and the names of artefacts:
+            `reused` ones, whose making is not in this cost, and `made` ones, whose making is.
         provenance: code, packages, hardware, data and the command, as found when the trial started.
         error: type, message and traceback of a failed trial.
         folder: where it was read from; not part of the file.
@@ -94,6 +96,7 @@ class Record(BaseModel):
         """The arrays of `labels.npz`: `truth` (N,), and per selection S the clusters `S` (H, N) and its head `S/head` (a scalar).
 
         Where the map from clusters to classes was found on other images also `mapping/truth` (N',) and `S/mapping` (H, N').
+        A method's other ways to predict are `S/other/NAME` (H, N), and their `S/other/NAME/mapping` (H, N').
         Per pixel these are label maps of the images `rows` (M,) only, `truth` (M, H', W') and `S` (H, M, H', W'); of all
         images there are the counts `S/confusion` (H, K, C) and `S/sizes` (H, K), int64, and where the map was found on other
         images `S/mapping-confusion` and `S/mapping-sizes`.

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from . import data, doctor, export, figures, import_, leaderboard, list, resume, run, show, suite, sweep, tables, typed
+from . import cache, data, doctor, export, figures, import_, leaderboard, list, resume, run, show, suite, sweep, tables, typed
 from .errors import one_line, say
 from .help import examples
 
@@ -29,7 +29,7 @@ app = typer.Typer(
         "bench doctor",
     ),
 )
-for command in (run, suite, sweep, resume, list, show, tables, leaderboard, figures, import_, export, data, doctor):
+for command in (run, suite, sweep, resume, list, show, tables, leaderboard, figures, import_, export, data, cache, doctor):
     command.add_to(app)
 
 

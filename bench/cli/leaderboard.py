@@ -9,7 +9,7 @@ import typer
 from .errors import say
 from .help import examples
 from .options import Out, complete_datasets, complete_methods, output_folder
-from .output import FormatOption, OutputOption, check_datasets, records_in, write
+from .output import FormatOption, OutputOption, check_datasets, leaks, records_in, write
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +43,7 @@ def leaderboard(
     folder = output_folder(out)
     records = records_in(folder)
     check_datasets(dataset or (), records)
-    table = board(records, datasets=dataset, methods=method)
+    table = board(records, datasets=dataset, methods=method, leaks=leaks())
     if not table.rows:
         what = dataset[0] if dataset else "digits"
         say(f"no finished run to rank in {folder}. Make one: bench run --method iic --dataset {what}")

@@ -66,6 +66,16 @@ Out = Annotated[
         show_default="$CLUSTERBENCH_OUT or ./bench-results",
     ),
 ]
+CacheRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--cache-root",
+        metavar="DIR",
+        rich_help_panel="Where",
+        help="Folder of what trials share: pretext networks, features, neighbours (bench cache list).",
+        show_default="$CLUSTERBENCH_CACHE or the user's cache",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.", rich_help_panel="Where")]
 Snapshots = Annotated[
     int | None,

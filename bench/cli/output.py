@@ -63,6 +63,14 @@ def records_in(out: Path) -> list[Record]:
     return records
 
 
+def leaks() -> dict[str, list[str]]:
+    """By method, what its published protocol lets in from the test images or their labels, from the cards."""
+    from ...methods.registry import methods
+
+    told = {name: methods.card(name).get("leaks") or [] for name in methods.names()}
+    return {name: [texts] if isinstance(texts, str) else texts for name, texts in told.items()}
+
+
 def check_datasets(asked: Sequence[str], records: Iterable[Record], also: Iterable[str] = ()) -> None:
     """Raise `NotFound` for a data set that neither we nor any record knows."""
     from ...datasets.catalogue import datasets

@@ -10,6 +10,7 @@ import typer
 
 from .help import examples
 from .options import (
+    CacheRoot,
     DataRoot,
     Device,
     Download,
@@ -116,6 +117,7 @@ def run(
     data_root: DataRoot = None,
     memory_share: MemoryShare = 0.5,
     snapshots: Snapshots = None,
+    cache_root: CacheRoot = None,
     download: Download = False,
     mlflow: Mlflow = "",
     address: Address = "local",
@@ -139,8 +141,10 @@ def run(
     """
     from rich.console import Console
 
+    from ...methods.kit.artefacts import use_root
     from ..terminal import waiting
 
+    use_root(cache_root)
     chosen_seeds, time_limit_s = parse_seeds(seeds), parse_duration(time_limit)
     placement = placement_of(address, cpus_per_trial, gpus_per_trial, memory_per_trial, max_concurrent)
     with waiting(Console(stderr=True), "loading torch", silent=quiet):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ...results.published import Published
     from ..suites import Run, Suite
 
-_TEXTS = ("idea", "needs", "cost", "traps", "notes")
+_TEXTS = ("idea", "needs", "cost", "traps", "leaks", "notes")
 _FACTS = (
     *("task", "images", "splits", "shape", "window", "classes", "store", "size_mb", "prepared_mb", "source", "licence"),
     *("citation", "here"),

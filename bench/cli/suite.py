@@ -11,6 +11,7 @@ import typer
 from .help import examples
 from .list import Kind, list_names
 from .options import (
+    CacheRoot,
     DataRoot,
     Device,
     Download,
@@ -122,6 +123,7 @@ def run_suite(
     data_root: DataRoot = None,
     memory_share: MemoryShare = 0.5,
     snapshots: Snapshots = None,
+    cache_root: CacheRoot = None,
     download: Download = False,
     mlflow: Mlflow = "",
     address: Address = "local",
@@ -142,9 +144,11 @@ def run_suite(
     """
     from rich.console import Console
 
+    from ...methods.kit.artefacts import use_root
     from ..suites import suite as find
     from ..terminal import waiting
 
+    use_root(cache_root)
     chosen_seeds = None if seeds is None else parse_seeds(seeds)
     placement = placement_of(address, cpus_per_trial, gpus_per_trial, memory_per_trial, max_concurrent)
     whole = find(name)

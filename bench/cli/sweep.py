@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from .help import examples
-from .options import DataRoot, Download, MemoryShare, Mlflow, Out, Quiet, complete_datasets, complete_methods, output_folder
+from .options import (
+    CacheRoot,
+    DataRoot,
+    Download,
+    MemoryShare,
+    Mlflow,
+    Out,
+    Quiet,
+    complete_datasets,
+    complete_methods,
+    output_folder,
+)
 from .placement_options import Address, CpusPerTrial, GpusPerTrial, MaxConcurrent, MemoryPerTrial, placement_of
 from .run import PROTOCOL_HELP, Protocol
 from .values import parse_duration, parse_seeds
@@ -90,6 +101,7 @@ def sweep(
     out: Out = None,
     data_root: DataRoot = None,
     memory_share: MemoryShare = 0.5,
+    cache_root: CacheRoot = None,
     download: Download = False,
     mlflow: Mlflow = "",
     address: Address = "local",
@@ -110,8 +122,10 @@ def sweep(
     """
     from rich.console import Console
 
+    from ...methods.kit.artefacts import use_root
     from ..terminal import waiting
 
+    use_root(cache_root)
     chosen_seeds, limit, folder = parse_seeds(seeds), parse_duration(time_limit), output_folder(out)
     if gpus_per_trial == "auto":
         raise typer.BadParameter("a sweep's samples differ in what they need; give a number", param_hint="--gpus-per-trial")

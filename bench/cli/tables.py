@@ -9,7 +9,7 @@ import typer
 
 from .help import examples
 from .options import Out, complete_datasets, output_folder
-from .output import FormatOption, OutputOption, check_datasets, records_in, write
+from .output import FormatOption, OutputOption, check_datasets, leaks, records_in, write
 
 _EXAMPLES = examples(
     "bench tables 1",
@@ -46,4 +46,5 @@ def tables(
 
     records = records_in(output_folder(out))
     check_datasets(dataset or (), records, TABLE_1)
-    write(table1(records, dataset or (), methods=methods.names(), known_datasets=datasets.names()), form, output)
+    known = {"methods": methods.names(), "known_datasets": datasets.names(), "leaks": leaks()}
+    write(table1(records, dataset or (), **known), form, output)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import typer
 
 from ..durations import seconds_in
 
 MOST_SEEDS = 10_000
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT])B?")
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:
@@ -24,14 +27,24 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     return tuple(range(count))
 
 
-def parse_duration(text: str | None) -> float | None:
-    """Seconds in `90s`, `10m`, `1.5h` or `1h30m`; None stays None."""
+def parse_duration(text: str | None, option: str = "--time-limit") -> float | None:
+    """Seconds in `90s`, `10m`, `1.5h`, `1h30m` or `30d`; None stays None."""
     if text is None:
         return None
     try:
         return seconds_in(text)
     except ValueError as refusal:
-        raise _refuse("--time-limit", str(refusal)) from None
+        raise _refuse(option, str(refusal)) from None
+
+
+def parse_size(text: str | None, option: str) -> int | None:
+    """Bytes in `500M`, `1.5G` or `2T` (powers of 1000, a B may follow); None stays None."""
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text.replace(" ", "").upper())
+    if not found:
+        raise _refuse(option, f"{text!r} is not a size. Write 500M, 20G or 1T.")
+    return round(float(found[1]) * 1000.0 ** "KMGT".find(found[2]) * 1000)
 
 
 def _refuse(option: str, why: str) -> typer.BadParameter:

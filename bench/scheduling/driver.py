@@ -23,6 +23,7 @@ from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ...methods.kit.artefacts import named_root
 from ...results.record import Record, read_record
 from ..provenance import own_command
 from ..trial_folder import find_folder
@@ -53,6 +54,7 @@ class Job:
         snapshots: epochs between two snapshots for pictures; None for one at the end.
         command: what the records name as the command that made them.
         storage: URI of a remote folder that `out` mirrors here and on every node; None if all see `out` itself.
+        cache_root: folder of artefacts, for every node; None for each node's own.
     """
 
     out: Path
@@ -64,6 +66,7 @@ class Job:
     storage: str | None = None
     snapshots: int | None = None
     command: str = field(default_factory=own_command)
+    cache_root: str | None = field(default_factory=named_root)
 
     def as_config(self) -> dict[str, Any]:
         """What workers are told."""
@@ -76,6 +79,7 @@ class Job:
             "storage": self.storage,
             "snapshots": self.snapshots,
             "command": self.command,
+            "cache_root": self.cache_root,
         }
 
 

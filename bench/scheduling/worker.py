@@ -22,6 +22,7 @@ from ...datasets.catalogue import load
 from ...datasets.errors import DataError
 from ...datasets.registry import NotFound
 from ...methods.base import MethodError
+from ...methods.kit.artefacts import use_root
 from ...results.record import RecordError
 from ..devices import keep_freed_memory, resolve_device, set_threads
 from ..observer import Observer
@@ -58,17 +59,22 @@ class Worker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         keep_freed_memory()
-        started_by(config["job"]["command"])
+        self._take_over(config["job"])
         self.begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self.let_go()
-        started_by(new_config["job"]["command"])
+        self._take_over(new_config["job"])
         self.begin(new_config)
         return True
 
     def cleanup(self) -> None:
         self.let_go()
+
+    def _take_over(self, job: dict[str, Any]) -> None:
+        """What the driver's process knows: the command that a record names, and where artefacts are."""
+        started_by(job["command"])
+        use_root(job.get("cache_root"))
 
     def let_go(self) -> None:
         """`end`, and leave the memory of a GPU to others."""
@@ -90,7 +96,7 @@ class TrialWorker(Worker):
 
     The configuration: `key`, `spec` (as JSON values), `attempt`, and `job`: what all trials of a command share (`out`,
     `data_root`, `force`, `memory_share`, `threads`, `gpu`, `board`, `imports`, `storage`, `snapshots`,
-    `command`).
+    `command`, `cache_root`).
     """
 
     def begin(self, config: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
+from ...methods.kit.artefacts import named_root
 from ..lock import exclusive
 from ..provenance import own_command
 from ..scheduling.attempts import Failure, Kind, halved, loss
@@ -43,6 +44,7 @@ class Job:
         memory_share: of a device's free memory that images may take.
         time_limit_s: seconds after which the sweep stops, to be gone on with later.
         command: what the records name as the command that made them.
+        cache_root: folder of artefacts, for every node; None for each node's own.
     """
 
     out: Path
@@ -50,6 +52,7 @@ class Job:
     memory_share: float = 0.5
     time_limit_s: float | None = None
     command: str = field(default_factory=own_command)
+    cache_root: str | None = field(default_factory=named_root)
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,7 @@ def _fit(conductor: Conductor, job: Job, end: _End, resources: Mapping[str, floa
         "data_root": str(job.data_root.absolute()) if job.data_root else None,
         "memory_share": job.memory_share,
         "command": job.command,
+        "cache_root": job.cache_root,
         "threads": threads,
         "gpu": resources.get("GPU", 0) > 0,
         "objective": conductor.plan.objective.name,

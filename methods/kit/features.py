@@ -31,7 +31,11 @@ class NetworkSettings(BaseModel):
     kernel: Literal[1, 3, 5, 7] = Field(default=3, description="side of the small network's convolutions")
     batch_statistics: BatchStatistics = Field(default="running", description="batch norm: running averages or each batch's own")
     batch: PositiveInt = Field(default=1000, description="images in a batch")
-    weights: str | None = Field(default=None, description="model.safetensors of a run on the same trunk; random weights without")
+    weights: str | None = Field(
+        default=None,
+        description="model.safetensors of a run on the same trunk; for kmeans also pretext/KEY (bench cache list), a kept "
+        "network that brings its own trunk and view, and pretext/KEY/projection; random weights without",
+    )
     views: TestViewSettings = Field(default_factory=TestViewSettings, description="the view that it looks at")
 
 

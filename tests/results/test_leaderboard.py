@@ -46,8 +46,50 @@ def test_different_copies_of_the_data_are_ranked_apart(make_record: MakeRecord) 
 def test_means_spreads_and_cost_are_over_the_seeds(make_record: MakeRecord) -> None:
     table = leaderboard([make_record(seed=seed, acc=acc) for seed, acc in enumerate([0.8, 0.9])])
     row = [line[0].text for line in table.rows[0].cells]
-    assert row == ["iic", "paper", "2", "85.0 ± 7.1", "75.0 ± 7.1", "65.0 ± 7.1", "+0.0", "10 of 10", "1 min 30 s", "3.0 M"]
+    scores = ["85.0 ± 7.1", "90.0", "75.0 ± 7.1", "65.0 ± 7.1"]
+    assert row == ["iic", "paper", "2", *scores, "+0.0", "10 of 10", "1 min 30 s", "3.0 M"]
     assert [table.footnotes[mark - 1] for mark in table.rows[0].cells[0][0].marks] == ["2 seeds: too few for a claim."]
+
+
+def test_the_best_seed_is_named_and_stands_for_no_single_run(make_record: MakeRecord) -> None:
+    table = leaderboard([make_record(seed=seed, acc=acc) for seed, acc in ((3, 0.8), (4, 0.95), (5, 0.9))])
+    assert column(table, "Best") == ["95.0"]
+    assert (table.facts[0]["acc_best"], table.facts[0]["best_seed"]) == (95.0, 4)
+    assert column(leaderboard([make_record(acc=0.8)]), "Best") == ["-"]
+    assert column(leaderboard([make_record(seed=seed, acc=None) for seed in (0, 1)]), "Best") == ["-"]
+
+
+def test_what_published_protocols_leak_is_told_of_the_methods_that_are_shown(make_record: MakeRecord) -> None:
+    leaks = {"iic": ("the epoch was chosen by labels",), "scan": ("another thing",)}
+    (section,) = leaderboard([make_record(), make_record("kmeans")], leaks=leaks).sections
+    assert "test images" in section.title
+    assert section.lines == ("iic: the epoch was chosen by labels",)
+
+
+def test_the_time_of_seeds_that_took_what_others_had_made_is_marked(make_record: MakeRecord) -> None:
+    reused = {"total_seconds": 90.0, "reused": ["pretext/0a1b", "neighbours/2c3d"]}
+    records = [make_record(seed=0), *(make_record(seed=seed, cost=reused) for seed in (1, 2))]
+    table = leaderboard(records)
+    assert table.footnotes == (
+        "Seed 1, 2 took pretext and neighbours that other trials had made: that cost is not in the time (cost.reused).",
+    )
+    assert leaderboard(records[1:]).footnotes[-1].startswith("Every seed took pretext and neighbours")
+
+
+def test_scored_images_that_took_part_are_told_unless_they_were_trained_on(make_record: MakeRecord) -> None:
+    config = {"epochs": 3, "selection_images": "scored"}
+    records = [make_record("scan", seed=seed, config=config, protocol="split") for seed in range(3)]
+    assert leaderboard(records).footnotes == (
+        "The scored images took part in more than the scoring, without their labels (selection_images=scored).",
+    )
+    assert leaderboard([make_record("scan", seed=seed, config=config) for seed in range(3)]).footnotes == ()
+
+
+def test_other_ways_to_predict_are_told_with_their_spread(make_record: MakeRecord) -> None:
+    records = [make_record(seed=seed) for seed in range(3)]
+    for record, acc in zip(records, (0.7, 0.8, 0.9), strict=True):
+        record.metrics["own-loss"]["other_predictions"] = {"on scored images": {"acc": acc, "nmi": 0.5}}
+    assert leaderboard(records).footnotes == ("Predicted another way (on scored images): ACC 80.0 ± 10.0.",)
 
 
 def test_mixed_budgets_are_rows_of_their_own_and_said(make_record: MakeRecord) -> None:

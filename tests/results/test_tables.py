@@ -71,8 +71,14 @@ def test_notes_of_the_paper_stand_at_the_label_and_at_the_cell() -> None:
 def test_ours_stands_under_the_published_number(make_record: MakeRecord) -> None:
     table = table1([make_record(seed=seed, acc=acc) for seed, acc in enumerate([0.96, 0.97, 0.98])])
     lowest = cell(table, LOWEST, "mnist")
-    assert [line.text for line in lowest] == ["99.2", "97.0 ± 1.0", "paper, full, n=3", "1 min 30 s"]
+    assert [line.text for line in lowest] == ["99.2", "97.0 ± 1.0", "paper, full, n=3, best 98.0", "1 min 30 s"]
     assert notes(table, lowest) == []
+
+
+def test_what_a_published_protocol_leaks_is_said_at_the_label_of_its_row_alone() -> None:
+    table = table1([], leaks={"scan": ("an epoch chosen on test images",)})
+    note = table.footnotes.index("A leak of the published protocol: an epoch chosen on test images.") + 1
+    assert [row.cells[0][0].text for row in table.rows if note in row.cells[0][0].marks] == ["SCAN"]
 
 
 def test_the_average_row_takes_the_sub_heads(make_record: MakeRecord) -> None:

@@ -9,8 +9,9 @@ Drawing parameters (`sampling`) and applying them (the rest) are apart, so that 
 
 from .colour import BRIGHTNESS, CONTRAST, HUE, SATURATION, brightness, color_jitter, contrast, greyscale, hue, saturation, to_grey
 from .cutout import cutout
-from .geometry import affine, centre_crop, crop, crop_and_resize, horizontal_flip, rotate
+from .geometry import affine, centre_crop, crop, crop_and_resize, horizontal_flip, resample, rotate
 from .images import to_float
+from .rand_augment import RandomOperations, rand_augment, random_operations
 from .sampling import (
     Boxes,
     Jitter,
@@ -25,6 +26,7 @@ from .sampling import (
 )
 from .sobel import sobel, sobel_input
 from .ten_crop import five_crop, ten_crop
+from .tone import autocontrast, equalize, invert, posterize, sharpness, solarize
 
 __all__ = [
     "BRIGHTNESS",
@@ -32,8 +34,10 @@ __all__ = [
     "CONTRAST",
     "HUE",
     "Jitter",
+    "RandomOperations",
     "SATURATION",
     "affine",
+    "autocontrast",
     "bernoulli",
     "brightness",
     "centre_crop",
@@ -44,18 +48,26 @@ __all__ = [
     "crop_and_resize",
     "crop_positions",
     "cutout",
+    "equalize",
     "five_crop",
     "greyscale",
     "horizontal_flip",
     "hue",
     "integers",
+    "invert",
     "jitter",
     "permutations",
+    "posterize",
+    "rand_augment",
+    "random_operations",
+    "resample",
     "resized_crop_boxes",
     "rotate",
     "saturation",
+    "sharpness",
     "sobel",
     "sobel_input",
+    "solarize",
     "ten_crop",
     "to_float",
     "to_grey",

@@ -27,6 +27,7 @@ import torchvision
 from torch import Generator, Tensor, nn
 from torchvision.transforms import v2
 
+from ..contrastive_views import SimCLRViews, SimCLRViewSettings
 from . import (
     affine,
     bernoulli,
@@ -49,6 +50,7 @@ from . import (
 )
 
 GREY, RGB = (1, 28, 28), (3, 32, 32)
+SIMCLR = SimCLRViewSettings()  # CIFAR-10's
 WARM_UP = 2  # rounds that do not count
 ONE_BY_ONE = 100  # images that torchvision gets, as it takes a millisecond for each
 
@@ -130,6 +132,22 @@ def cifar_torchvision() -> Callable[[Tensor], Tensor]:
     return lambda image: nn.functional.conv2d(colours(image), kernels.to(image.device), padding=1)
 
 
+def simclr_kornia(augmentation: Any, filters: Any) -> Callable[[Tensor], Tensor]:
+    return nn.Sequential(
+        augmentation.RandomResizedCrop((32, 32), scale=(0.2, 1.0)),
+        augmentation.RandomHorizontalFlip(p=0.5),
+        augmentation.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+        augmentation.RandomGrayscale(p=0.2),
+        augmentation.Normalize(torch.tensor(SIMCLR.mean), torch.tensor(SIMCLR.std)),
+    )
+
+
+def simclr_torchvision() -> Callable[[Tensor], Tensor]:
+    jitter = v2.RandomApply([v2.ColorJitter(0.4, 0.4, 0.4, 0.1)], 0.8)
+    cut = [v2.RandomResizedCrop(32, scale=(0.2, 1.0)), v2.RandomHorizontalFlip()]
+    return v2.Compose([*cut, jitter, v2.RandomGrayscale(0.2), v2.Normalize(SIMCLR.mean, SIMCLR.std)])
+
+
 def affine_ours(images: Tensor, random: Generator) -> Tensor:
     n = len(images)
     shift, shear = (torch.stack([uniform(n, -reach, reach, random) for _ in range(2)], dim=1) for reach in (3, 10))
@@ -160,6 +178,7 @@ CASES = [
         ),
     ),
     Case("CIFAR view 32: crop, flip, jitter, Sobel", RGB, cifar_ours, cifar_kornia, cifar_torchvision()),
+    Case("SimCLR view 32: crop, flip, jitter, grey", RGB, SimCLRViews(SIMCLR, RGB).view, simclr_kornia, simclr_torchvision()),
     Case(
         "rotate, nearest (grey 28)",
         GREY,

@@ -54,7 +54,7 @@ def affine(
         TypeError: images that are not float (N, C, H, W).
     """
     matrix = _inverse_affine(angle_degrees, translate, scale, shear)
-    return _sample(images, matrix, interpolation, _pair(size, images), fill)
+    return resample(images, matrix, interpolation=interpolation, size=size, fill=fill)
 
 
 def rotate(
@@ -67,7 +67,27 @@ def rotate(
     turn = torch.deg2rad(degrees)
     cos, sin, zero = torch.cos(turn), torch.sin(turn), torch.zeros_like(turn)
     matrix = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3)
-    return _sample(images, matrix, interpolation, _pair(size, images), fill)
+    return resample(images, matrix, interpolation=interpolation, size=size, fill=fill)
+
+
+def resample(
+    images: Tensor,
+    matrix: Tensor,
+    *,
+    interpolation: Interpolation = "bilinear",
+    size: Size | None = None,
+    fill: float = 0.0,
+) -> Tensor:
+    """Read each output pixel from its image at `matrix` (N, 2, 3) times the pixel's coordinates (x, y, 1).
+
+    Coordinates are in pixels from the centre, to the right and downwards, of the output and of the image. The other
+    arguments, the result (N, C, height, width) and the errors are those of `affine`.
+    """
+    check_float(images)
+    grid = _grid(matrix.to(images.dtype), _pair(size, images), images.shape[-2:])
+    if fill:
+        return _read(images - fill, grid, interpolation) + fill
+    return _read(images, grid, interpolation)
 
 
 def horizontal_flip(images: Tensor, mask: Tensor) -> Tensor:
@@ -191,15 +211,6 @@ def _inverse_affine(angle_degrees: Tensor, translate: Tensor, scale: Tensor, she
     linear = torch.stack([d, -b, -c, a], dim=1).view(-1, 2, 2) / scale.view(-1, 1, 1)
     shift = -(linear * translate.unsqueeze(1)).sum(dim=2, keepdim=True)
     return torch.cat([linear, shift], dim=2)
-
-
-def _sample(images: Tensor, matrix: Tensor, interpolation: Interpolation, size: tuple[int, int], fill: float) -> Tensor:
-    """Each output pixel read from its image at `matrix` (N, 2, 3) times the pixel's coordinates."""
-    check_float(images)
-    grid = _grid(matrix.to(images.dtype), size, images.shape[-2:])
-    if fill:
-        return _read(images - fill, grid, interpolation) + fill
-    return _read(images, grid, interpolation)
 
 
 def _read(images: Tensor, grid: Tensor, interpolation: Interpolation) -> Tensor:

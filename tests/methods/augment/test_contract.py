@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from clusterbench.methods.kit import augment
 from clusterbench.methods.kit.augment import images as blocks
+from clusterbench.methods.kit.augment.rand_augment import OPERATIONS as RAND_AUGMENT
 
 Parameters = Sequence[Tensor]
 
@@ -58,6 +59,18 @@ def whole_image(n: int, shape: tuple[int, int, int]) -> Parameters:
     return [torch.zeros(n), torch.zeros(n), *sides, torch.zeros(n, dtype=torch.bool)]
 
 
+def draw_operations(n: int, shape: tuple[int, int, int], generator: Generator) -> Parameters:
+    return augment.random_operations(n, 4, generator)
+
+
+def rest(n: int, shape: tuple[int, int, int]) -> Parameters:
+    return torch.full((n, 4), RAND_AUGMENT.index("identity")), torch.rand(n, 4)
+
+
+def nothing(n: int, shape: tuple[int, int, int], generator: Generator) -> Parameters:
+    return []
+
+
 def draw_squares(n: int, shape: tuple[int, int, int], generator: Generator) -> Parameters:
     side = augment.integers(n, min(shape[1:]), generator)
     return [*augment.crop_positions(*shape[1:], side, side, generator), side]
@@ -83,8 +96,18 @@ OPERATIONS = {
     "color_jitter": Operation(
         augment.color_jitter, lambda n, shape, generator: augment.jitter(n, 0.8, 0.8, 0.8, 0.5, generator), no_jitter
     ),
-    "sobel_input": Operation(lambda images: augment.sobel_input(images, include_rgb=True), lambda n, shape, generator: []),
+    "sobel_input": Operation(lambda images: augment.sobel_input(images, include_rgb=True), nothing),
+    "invert": Operation(augment.invert, nothing),
+    "autocontrast": Operation(augment.autocontrast, nothing),
+    "equalize": Operation(augment.equalize, nothing),
+    "posterize": Operation(augment.posterize, factor(1, 9)),
+    "solarize": Operation(augment.solarize, factor(0, 1), lambda n, shape: [torch.full((n,), 1.1)]),
+    "sharpness": Operation(augment.sharpness, factor(0, 2), lambda n, shape: [torch.ones(n)]),
+    "rand_augment": Operation(augment.rand_augment, draw_operations, rest),
 }
+COLOUR_ONLY = ("saturation", "hue", "greyscale")
+WITHOUT_PARAMETERS = ("sobel_input", "invert", "autocontrast", "equalize")
+PICKS_IMAGES_ON_A_CPU = ("rand_augment",)  # its own test shows that it does so nowhere else
 
 
 @pytest.fixture(params=[(1, 28, 28), (3, 32, 32), (3, 9, 17)], ids=str)
@@ -126,8 +149,9 @@ def test_equal_images_come_out_different(
 ) -> None:
     same = images[-1:].expand_as(images)
     result = operation.apply(same, *operation.draw(len(images), shape, generator))
-    colour_only = operation in (OPERATIONS["saturation"], OPERATIONS["hue"], OPERATIONS["greyscale"], OPERATIONS["sobel_input"])
-    expected_alike = colour_only and (images.shape[1] == 1 or operation is OPERATIONS["sobel_input"])
+    colour_only = operation in [OPERATIONS[name] for name in COLOUR_ONLY]
+    fixed = operation in [OPERATIONS[name] for name in WITHOUT_PARAMETERS]
+    expected_alike = fixed or (colour_only and images.shape[1] == 1)
     assert (len(result.unique(dim=0)) == 1) == expected_alike
 
 
@@ -203,9 +227,11 @@ class NothingReadBack(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.parametrize("name", [name for name in OPERATIONS if name not in PICKS_IMAGES_ON_A_CPU])
 def test_no_operation_and_no_draw_reads_a_value_back_from_the_device(
-    operation: Operation, images: Tensor, shape: tuple[int, int, int], generator: Generator
+    name: str, images: Tensor, shape: tuple[int, int, int], generator: Generator
 ) -> None:
+    operation = OPERATIONS[name]
     with NothingReadBack():
         operation.apply(images, *operation.draw(len(images), shape, generator))
         augment.choice(len(images), [16, 20, 24], generator)
