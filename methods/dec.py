@@ -32,7 +32,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class DECConfig(MethodConfig):
-    """Settings of DEC. The defaults are the authors' but for a shorter pre-training and shuffled images."""
+    """Settings of DEC. The defaults pre-train shortly and by Adam, and shuffle the images; the rest is the authors'."""
 
     vectors: VectorSettings = Field(default_factory=VectorSettings, description="what the network sees of an image")
     hidden: tuple[PositiveInt, ...] = Field(default=(500, 500, 2000), min_length=1, description="units of the hidden layers")
@@ -50,6 +50,9 @@ class DECConfig(MethodConfig):
     interval: PositiveInt = Field(default=160, description="steps between two updates of the target")
     tolerance: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.001, description="stop when fewer than this share of the images changed cluster since the last update"
+    )
+    patience: PositiveInt = Field(
+        default=1, description="take the mean of that share over so many updates: above 1 where the share is a few images only"
     )
     most_updates: PositiveInt = Field(default=1000, description="stop after so many updates in any case")
     batch: PositiveInt = Field(default=256, description="images in a batch of the clustering")
@@ -94,13 +97,14 @@ class DEC(Method):
         """Yield after each part of the pre-training, after k-means, and after each interval of the clustering.
 
         `losses` are `layer 1` to `layer 4` and `reconstruction`; `kmeans`, the mean squared distance to the centres; then
-        `clustering` (mean KL in nats) and `changed`, the share of images whose cluster changed, which is the `criterion`.
+        `clustering` (mean KL in nats) and `changed`, the share of images whose cluster changed. `criterion` is that share's mean
+        over the last `patience` updates: what the authors stop by.
         """
         if not hasattr(self, "network"):
             self._begin(images)
         if self._is_over:
             return
-        reader = VectorReader(images, self.vectors)
+        reader = self.judged = VectorReader(images, self.vectors)
         yield from self._pretrain(reader)
         if self.epochs_done == len(self.pretraining.plan):
             yield self._place_centres(reader)
@@ -159,11 +163,12 @@ class DEC(Method):
             p = target_distribution(log_assignment(distances, self.config.alpha).exp())
             loss = self._interval(reader, main, p, order.batches(self._updates * self.config.interval, self.config.interval))
             before, distances = distances.argmin(1), self._distances(reader, main)
-            self.changed = (distances.argmin(1) != before).double().mean().item()
+            changed = (distances.argmin(1) != before).double().mean().item()
+            self.changed = [*self.changed, changed][-self.config.patience :]
             self.epochs_done += 1
             check_finite(loss, self.epochs_done, self.name)
             seen = self.config.interval * self.config.batch + len(main)
-            yield Epoch(self.epochs_done, {"clustering": loss.item(), "changed": self.changed}, self.changed, seen)
+            yield Epoch(self.epochs_done, {"clustering": loss.item(), "changed": changed}, self._unrest, seen)
 
     def _interval(
         self, reader: VectorReader, main: torch.Tensor, p: torch.Tensor, order: tuple[torch.Tensor, ...]
@@ -221,7 +226,9 @@ class DEC(Method):
             sizes = (self.vectors.size, *config.hidden, config.embedding)
             self.network = DECNetwork(sizes, self.n_clusters, config.pretraining.initial_deviation).to(self.device)
         self.pretraining = Pretraining(self.network.autoencoder, config.pretraining, PRECISIONS[config.precision])
-        self.epochs_done, self.changed = 0, 1.0
+        self.epochs_done = 0
+        self.changed: list[float] = []
+        self.judged: VectorReader | None = None
 
     @property
     def _updates(self) -> int:
@@ -229,8 +236,14 @@ class DEC(Method):
         return max(self.epochs_done - len(self.pretraining.plan) - 1, 0)
 
     @property
+    def _unrest(self) -> float | None:
+        """Share of images that changed cluster at an update, the mean over the last `patience`; None before there are so many."""
+        return sum(self.changed) / len(self.changed) if len(self.changed) == self.config.patience else None
+
+    @property
     def _is_over(self) -> bool:
-        return self._updates >= self.config.most_updates or (self._updates > 0 and self.changed < self.config.tolerance)
+        unrest = self._unrest
+        return self._updates >= self.config.most_updates or (unrest is not None and unrest < self.config.tolerance)
 
     @property
     def planned_epochs(self) -> int:
@@ -254,11 +267,11 @@ class DEC(Method):
         distances = self._test_distances(Images.of(images).to(self.device))
         return log_assignment(distances, self.config.alpha).exp().cpu().numpy()
 
-    @torch.inference_mode()
     def _test_distances(self, images: Images) -> torch.Tensor:
-        batches = images.batches(images.order("all", self.config.evaluation_batch))
-        encoded = (self._encode(self.vectors.of(batch)) for batch in batches)
-        return torch.cat([squared_distances(each, self.network.centres) for each in encoded])
+        """As `_distances`, of all images. The vectors of those that were asked about last are kept, where they cost much."""
+        if self.judged is None or self.judged.images is not images:
+            self.judged = VectorReader(images, self.vectors)
+        return self._distances(self.judged, images.role("all"))
 
     def state_dict(self) -> State:
         """Network, statistics of the vectors, solver and position after the last yielded epoch."""
@@ -267,7 +280,7 @@ class DEC(Method):
             "vectors": self.vectors.state_dict(),
             "optimiser": self.pretraining.state_dict(self.epochs_done),
             "epochs_done": self.epochs_done,
-            "changed": self.changed,
+            "changed": list(self.changed),
             "shape": list(self.vectors.shape),
         }
 
@@ -277,5 +290,5 @@ class DEC(Method):
         self.build((channels, height, width))
         self.network.load_state_dict(state["model"])
         self.vectors.load_state_dict(state["vectors"])
-        self.epochs_done, self.changed = state["epochs_done"], state["changed"]
+        self.epochs_done, self.changed = state["epochs_done"], list(state["changed"])
         self.pretraining.load_state_dict(self.epochs_done, state["optimiser"])

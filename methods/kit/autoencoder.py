@@ -30,14 +30,14 @@ class PretrainingSettings(BaseModel):
     layer_iterations: PositiveInt = Field(default=2_000, description="steps of each layer's own denoising autoencoder")
     finetune_iterations: PositiveInt = Field(default=4_000, description="steps of the whole autoencoder after that, no noise")
     batch: PositiveInt = Field(default=256, description="images in a batch")
-    optimiser: Literal["sgd", "adam"] = Field(default="sgd", description="the authors' sgd, or adam, safe on inputs of any scale")
-    lr: PositiveFloat = Field(default=0.1, description="learning rate; the biases have twice as much under sgd")
+    optimiser: Literal["sgd", "adam"] = Field(default="adam", description="the authors' sgd, or adam, safe on images of any size")
+    lr: PositiveFloat = Field(default=1e-3, description="learning rate; the biases have twice as much under sgd")
     lr_step: PositiveInt = Field(default=20_000, description="steps after each of which the learning rate falls to a tenth")
     momentum: Share = Field(default=0.9, description="momentum, sgd only")
     momentum_ramp: NonNegativeInt = Field(default=1_000, description="first steps over which the momentum grows from 0, sgd only")
     dropout: Share = Field(default=0.2, description="noise on input and code of each layer, but not on image and embedding")
     image_dropout: Share = Field(default=0.0, description="noise on the image: none in the authors' code, 0.2 in their text")
-    initial_deviation: PositiveFloat = Field(default=0.01, description="standard deviation of the first weights")
+    initial_deviation: PositiveFloat = Field(default=0.05, description="standard deviation of the first weights")
     epoch_iterations: PositiveInt = Field(default=2_000, description="steps after which the state is scored and may be saved")
 
 

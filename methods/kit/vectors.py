@@ -21,7 +21,7 @@ class VectorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["scaled", "mean-square", "standard", "standard-by-pixel", "hog"] = Field(
-        default="mean-square",
+        default="standard",
         description="pixels times `scale`, or times what makes their mean square 1; pixels at zero mean and unit variance, all "
         "together or each by itself; or HOG and a colour map",
     )

@@ -105,7 +105,10 @@ def test_figure_6_runs_at_another_budget_on_one_of_its_data_sets() -> None:
 def test_what_this_version_lacks_of_ours_is_told_and_the_rest_goes_on() -> None:
     found = cells(suite("table3"))
     for cell in found:
-        assert cell.why_not == ("" if cell.method in methods.names() else f"no method {cell.method!r}")
+        if cell.method not in methods.names():
+            assert cell.why_not == f"no method {cell.method!r}"
+        else:  # DeepCluster's row is of features with a classifier on top, which its method for clustering is not
+            assert cell.why_not.startswith(f"{cell.method} is a method for clustering") == (cell.method == "deepcluster")
         assert (cell.resolved is None) == bool(cell.why_not)
     repeats = next(cell for cell in cells(suite("table2")) if cell.run.settings.get("repeats") == 1)
     assert repeats.resolved is not None

@@ -69,6 +69,15 @@ def test_it_stops_at_the_first_interval_in_which_hardly_any_image_changes() -> N
     assert list(method.train(FEW)) == [], "what has stopped does not go on"
 
 
+def test_with_patience_it_stops_by_the_mean_over_several_updates() -> None:
+    method = DEC(10, **{**TINY, "most_updates": 60, "tolerance": 0.02, "patience": 4})
+    epochs = list(method.train(FEW))[PARTS + 1 :]
+    changed = [epoch.losses["changed"] for epoch in epochs]
+    means = [None] * 3 + [pytest.approx(np.mean(changed[at - 3 : at + 1])) for at in range(3, len(changed))]
+    assert [epoch.criterion for epoch in epochs] == means
+    assert epochs[-1].criterion < 0.02 <= min((np.mean(changed[at - 3 : at + 1]) for at in range(3, len(changed) - 1)), default=1)
+
+
 def test_changed_is_the_share_of_images_whose_cluster_is_another_one() -> None:
     method, before = DEC(10, **TINY), np.zeros(len(FEW))
     for epoch in method.train(FEW):
@@ -168,7 +177,11 @@ def test_only_the_main_images_are_clustered() -> None:
 
 
 def test_images_that_are_not_scaled_make_it_diverge_with_a_hint() -> None:
-    settings = {**TINY, "vectors": {"kind": "scaled", "scale": 100}, "pretraining": {"lr": 10.0, "layer_iterations": 60}}
+    settings = {
+        **TINY,
+        "vectors": {"kind": "scaled", "scale": 100},
+        "pretraining": {"optimiser": "sgd", "lr": 10.0, "layer_iterations": 60},
+    }
     with pytest.raises(Diverged, match="dec: the loss of the pre-training is not finite in epoch 1. Lower pretraining.lr"):
         DEC(10, **settings).fit(FEW)
 
@@ -182,6 +195,18 @@ def test_settings_and_images_that_cannot_work_are_refused() -> None:
         DEC(10, pretraining={"dropout": 1.0})
     with pytest.raises(MethodError, match="20x20 pixels or more"):
         DEC(10, vectors={"kind": "hog"}).fit(FEW)
+
+
+def test_hog_is_made_once_for_images_that_are_judged_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = torch.Generator().manual_seed(0)
+    images, others = (Images(torch.randint(0, 256, (24, 3, 24, 24), dtype=torch.uint8, generator=random)) for _ in range(2))
+    method = DEC(4, **{**TINY, "vectors": {"kind": "hog"}}).fit(images)
+    wanted = [method.predict_heads(each).tolist() for each in (images, others)]
+    made: list[int] = []
+    original = method.vectors.of
+    monkeypatch.setattr(method.vectors, "of", lambda batch: made.append(len(batch)) or original(batch))
+    assert [method.predict_heads(each).tolist() for each in (others, others, images)] == [wanted[1], wanted[1], wanted[0]]
+    assert made == [24], "the first two were judged before, the last were not the last"
 
 
 def test_bfloat16_layers_give_nearly_the_same_embedding() -> None:
@@ -200,8 +225,8 @@ def test_progress_is_told_in_every_stage() -> None:
     assert told[-1] == (3, 3, 150) and len(told) == 3 * 6 + 8 + 4 * 3
 
 
-EVERYWHERE = {"hidden": [500, 500, 2000], "embedding": 10, "restarts": 20, "alpha": 1.0, "tolerance": 0.001, "batch": 256,
-              "lr": 0.01, "momentum": 0.9, "precision": "float32"}  # fmt: skip
+EVERYWHERE = {"hidden": [500, 500, 2000], "embedding": 10, "restarts": 20, "alpha": 1.0, "tolerance": 0.001, "patience": 1,
+              "batch": 256, "lr": 0.01, "momentum": 0.9, "precision": "float32"}  # fmt: skip
 PRETRAINING = {"layer_iterations": 50_000, "finetune_iterations": 100_000, "batch": 256, "optimiser": "sgd", "lr": 0.1,
                "lr_step": 20_000, "momentum": 0.9, "momentum_ramp": 1000, "dropout": 0.2, "image_dropout": 0.0,
                "initial_deviation": 0.01}  # fmt: skip

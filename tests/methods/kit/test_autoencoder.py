@@ -19,8 +19,8 @@ from clusterbench.methods.kit.autoencoder import (
 )
 
 SIZES = (6, 5, 4, 3)
-SETTINGS = PretrainingSettings(layer_iterations=7, finetune_iterations=9, batch=4, lr=0.05, lr_step=5, momentum_ramp=4,
-                               initial_deviation=0.3, epoch_iterations=3)  # fmt: skip
+SETTINGS = PretrainingSettings(optimiser="sgd", layer_iterations=7, finetune_iterations=9, batch=4, lr=0.05, lr_step=5,
+                              momentum_ramp=4,  initial_deviation=0.3, epoch_iterations=3)  # fmt: skip
 
 
 def autoencoder(sizes: tuple[int, ...] = SIZES, deviation: float = 0.3) -> Autoencoder:
@@ -187,7 +187,7 @@ def test_training_by_layers_and_as_a_whole_reconstructs_what_has_a_few_dimension
     data = (torch.rand(256, 2, generator=random) @ torch.rand(2, 12, generator=random)).double().float()
     made = Autoencoder((12, 16, 16, 2), 0.1)
     settings = PretrainingSettings(
-        layer_iterations=150, finetune_iterations=300, lr=0.02, lr_step=1000, momentum_ramp=10, dropout=0.1
+        optimiser="sgd", layer_iterations=150, finetune_iterations=300, lr=0.02, lr_step=1000, momentum_ramp=10, dropout=0.1
     )
     training = Pretraining(made, settings)
     steps: list[tuple[int, int]] = []
