@@ -20,6 +20,7 @@ from torch import nn
 
 from ..datasets.base import Images
 from .base import Diverged, Epoch, Method, MethodConfig, MethodError, State, check_finite
+from .kit.arithmetic import Arithmetic, Precision
 from .kit.autoencoder import Autoencoder, Pretraining, PretrainingSettings, Share, parts, sgd
 from .kit.clusterers import KMeansHead, KMeansSettings
 from .kit.randomness import generator, seeded
@@ -27,8 +28,6 @@ from .kit.reading_order import ReadingOrder, Shuffle
 from .kit.student_assignment import clustering_loss, log_assignment, squared_distances, target_distribution
 from .kit.vectors import VectorReader, Vectors, VectorSettings
 from .registry import register
-
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class DECConfig(MethodConfig):
@@ -61,9 +60,7 @@ class DECConfig(MethodConfig):
         default=0.9, description="of the clustering; forgotten at every update, where the authors' solver begins anew"
     )
     evaluation_batch: PositiveInt = Field(default=2000, description="images in a batch at test time")
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="of the layers' arithmetic; losses and assignments are always float32"
-    )
+    precision: Precision = "float32"
 
 
 class DECNetwork(nn.Module):
@@ -197,9 +194,7 @@ class DEC(Method):
 
     def _encode(self, batch: torch.Tensor) -> torch.Tensor:
         """Embeddings (N, embedding), float32, of vectors (N, D)."""
-        precision = PRECISIONS[self.config.precision]
-        with torch.autocast(batch.device.type, precision, enabled=precision != torch.float32):
-            return self.network.autoencoder.encode(batch).float()
+        return self.arithmetic(self.network.autoencoder.encode, batch)
 
     @torch.inference_mode()
     def _embed(self, reader: VectorReader, order: tuple[torch.Tensor, ...]) -> torch.Tensor:
@@ -225,7 +220,8 @@ class DEC(Method):
         with seeded(self.seed, "weights"):
             sizes = (self.vectors.size, *config.hidden, config.embedding)
             self.network = DECNetwork(sizes, self.n_clusters, config.pretraining.initial_deviation).to(self.device)
-        self.pretraining = Pretraining(self.network.autoencoder, config.pretraining, PRECISIONS[config.precision])
+        self.arithmetic = Arithmetic(self.device, config.precision)
+        self.pretraining = Pretraining(self.network.autoencoder, config.pretraining, self.arithmetic)
         self.epochs_done = 0
         self.changed: list[float] = []
         self.judged: VectorReader | None = None

@@ -23,6 +23,7 @@ from torch.nn import functional
 from ..datasets.base import Images
 from .base import Epoch, Method, MethodConfig, State, check_finite
 from .kit import augment
+from .kit.arithmetic import Arithmetic, Precision, without_lone_last
 from .kit.clusterers import KMeansSettings
 from .kit.deepcluster_network import FeatureNetwork, Network, SobelInput, top_layer, trunk_of
 from .kit.deepcluster_views import DeepClusterViews, DeepClusterViewSettings
@@ -87,9 +88,7 @@ class DeepClusterConfig(MethodConfig):
         description="the k-means that is scored",
     )
     evaluation_batch: PositiveInt = Field(default=1000, description="images in a batch at test time")
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="of the trunk's arithmetic; features, loss and clusterings are always float32"
-    )
+    precision: Precision = "float32"
     views: DeepClusterViewSettings = Field(default_factory=DeepClusterViewSettings, description="the transformations")
 
 
@@ -143,8 +142,8 @@ class DeepCluster(Method):
         with seeded(self.seed, "weights"):
             trunk = trunk_of(config.network, views.channels, views.size, config.widths, config.kernel)
             network = FeatureNetwork(entry, trunk, config.features, norm=config.feature_norm, dropout=config.dropout)
-        # Channels-last convolutions are about twice as fast on CPUs and what tensor cores want on GPUs.
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.arithmetic = Arithmetic(self.device, config.precision)
+        self.network = self.arithmetic.ready(network)
         self.optimiser = self._optimiser(self.network, config.lr, config.momentum)
         self.labels = torch.empty(0, dtype=torch.int64, device=self.device)
         self.next_features: torch.Tensor | None = None  # for the next clustering
@@ -193,9 +192,8 @@ class DeepCluster(Method):
         return loss.item()
 
     def _order(self, random: torch.Generator) -> tuple[torch.Tensor, ...]:
-        """Batches of places in `labels`; the last one may be shorter, but batch norm cannot take a lone image."""
-        order = draw(self.labels, self.config.sampling, random).split(self.config.batch)
-        return (*order[:-2], torch.cat(order[-2:])) if len(order) > 1 and len(order[-1]) == 1 else order
+        """Batches of places in `labels`; the last one may be shorter."""
+        return without_lone_last(draw(self.labels, self.config.sampling, random).split(self.config.batch))
 
     def _training_views(self, images: Images, order: Sequence[torch.Tensor], random: torch.Generator) -> Iterator[torch.Tensor]:
         """The batches of `order` as the network learns from them: float32 (M, C, S, S)."""
@@ -227,7 +225,7 @@ class DeepCluster(Method):
 
     def _network_features(self, view: torch.Tensor) -> torch.Tensor:
         """Float32 (M, D)."""
-        return self.network(view, half=self.config.precision == "bfloat16")
+        return self.network(view, self.arithmetic)
 
     @torch.inference_mode()
     def _features(self, images: Images, role: str, random: torch.Generator | None = None) -> torch.Tensor:

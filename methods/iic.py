@@ -9,7 +9,6 @@ meets `repeats` transformed copies of itself in a batch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ import torch
 from ..datasets.base import Images
 from .base import Epoch, Method, MethodError, State, check_finite
 from .iic_config import Group, IICConfig
+from .kit.arithmetic import Arithmetic, cosine_decay, without_lone_last
 from .kit.information import information_loss, loss_floor
 from .kit.networks import ClusterNetwork, build_trunk, initialise
 from .kit.pairs import GivenViews, Pairs
@@ -144,9 +144,7 @@ class IIC(Method):
 
     def probabilities(self, views: torch.Tensor, group: Group) -> torch.Tensor:
         """Cluster probabilities (h, M, K), float32, of prepared views (M, C', S, S) or (M, D)."""
-        views = views.contiguous(memory_format=torch.channels_last) if views.ndim == 4 else views
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            return self.network(views, group)
+        return self.arithmetic(self.network, views, group)
 
     @torch.no_grad()
     def _losses_in_test_mode(self, images: Images | Pairs, random: torch.Generator) -> torch.Tensor:
@@ -163,17 +161,17 @@ class IIC(Method):
             self.probabilities(self.views.test(batch), "main")
 
     def _order(self, images: Images | Pairs, group: Group, random: torch.Generator) -> tuple[torch.Tensor, ...]:
-        """Index tensors of one pass; the last one may be shorter, but batch norm cannot take a lone sample."""
+        """Index tensors of one pass; the last one may be shorter."""
         size = self.config.batch_pairs // self.config.repeats
         role = self.config.auxiliary_images if group == "auxiliary" else group
         order = images.order(role, size, random if self.config.shuffle else None)
-        return (*order[:-2], torch.cat(order[-2:])) if len(order) > 1 and len(order[-1]) == 1 else order
+        return without_lone_last(order)
 
     def _set_learning_rate(self, epochs_passed: float, group: Group) -> None:
         lr = self.config.lr
         if self.config.lr_schedule == "cosine":
             alone = self.config.auxiliary_epochs
-            lr *= 0.5 * (1 + math.cos(math.pi * max(epochs_passed - alone, 0) / (self.config.epochs - alone)))
+            lr *= cosine_decay(max(epochs_passed - alone, 0), self.config.epochs - alone)
         trunk, heads = self.optimiser.param_groups
         trunk["lr"], heads["lr"] = lr * (self.config.main_trunk_lr if group == "main" else 1.0), lr
 
@@ -194,8 +192,8 @@ class IIC(Method):
             )  # fmt: skip
             network = ClusterNetwork(trunk, {group: (clusters[group], config.sub_heads_of(group)) for group in config.groups})
             initialise(network.heads)
-        # Channels-last convolutions are about twice as fast on CPUs and what tensor cores want on GPUs.
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.arithmetic = Arithmetic(self.device, config.precision)
+        self.network = self.arithmetic.ready(network)
         parts = [{"params": part.parameters()} for part in (self.network.trunk, self.network.heads)]
         self.optimiser = torch.optim.Adam(parts, lr=config.lr)
         self.sub_head_losses = torch.zeros(config.sub_heads)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from .base import MethodConfig
+from .kit.arithmetic import Precision
 from .kit.networks import BatchStatistics, TrunkName
 from .kit.views import ViewSettings
 
@@ -68,9 +69,7 @@ class IICConfig(MethodConfig):
         description="after every epoch, let the main head's images in their test view set the running batch-norm averages",
     )
     evaluation_batch: PositiveInt = Field(default=2000, description="images in a batch at test time")
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="of the network's arithmetic; the loss is always float32"
-    )
+    precision: Precision = "float32"
     views: ViewSettings = Field(default_factory=ViewSettings, description="the transformations")
 
     @model_validator(mode="after")

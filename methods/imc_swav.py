@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from ..datasets.base import Images
 from .base import Epoch, Method, MethodConfig, MethodError, State, check_finite
+from .kit.arithmetic import Arithmetic, Precision, cosine_decay, whole_batches
 from .kit.batch_statistics import Statistics, other_statistics, running_statistics, warm_up
 from .kit.imc_bank import FeatureBank, positions_in_batches
 from .kit.imc_losses import logit_guard, multi_view_information_loss, swapped_prediction_loss
@@ -81,9 +82,7 @@ class IMCSwAVConfig(MethodConfig):
     )
     statistics_batches: PositiveInt = Field(default=50, description="batches that move these averages, at most")
     evaluation_batch: PositiveInt = Field(default=1000, description="images in a batch at test time")
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="of the network's arithmetic; similarities and losses are always float32"
-    )
+    precision: Precision = "float32"
     views: IMCViewSettings = Field(default_factory=IMCViewSettings, description="the crops, and whole images at test time")
 
 
@@ -161,12 +160,12 @@ class IMCSwAV(Method):
     def _embedded(self, batch: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Features (V, N, D) and similarities (V, N, P) of new crops of a batch, the large ones first."""
         crops = self.views.crops(batch, random)
-        with self._autocast():
+        with self.arithmetic.autocast():
             return self.network.views(crops, self.config.crops_together)
 
     def _classifier_losses(self, features: torch.Tensor, similarities: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Information loss and logit guard of (V, M, D) and (V, M, P); batch norm sees each view alone."""
-        with self._autocast():
+        with self.arithmetic.autocast():
             logits = torch.stack([self.network.logits(view) for view in features])  # (V, M, K)
         config = self.config
         return multi_view_information_loss(logits, similarities, config.temperature, config.entropy_weight), logit_guard(logits)
@@ -181,8 +180,7 @@ class IMCSwAV(Method):
 
     def _order(self, images: Images, random: torch.Generator) -> list[torch.Tensor]:
         """Shuffled batches of all images; a last one that is not full is left out, unless it is the only one."""
-        order = images.order("all", self.config.batch, random)
-        return [indices for indices in order if len(indices) == self.config.batch] or list(order)
+        return list(whole_batches(torch.cat(images.order("all", self.config.batch, random)), self.config.batch))
 
     def _members(self, images: Images, order: list[torch.Tensor]) -> Sequence[torch.Tensor | None]:
         """Where the classifier's images stand in each batch; None for all of a batch."""
@@ -208,7 +206,7 @@ class IMCSwAV(Method):
     def _set_learning_rate(self, epochs_passed: float) -> None:
         config, rate = self.config, self.config.lr
         if config.lr_schedule == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * epochs_passed / config.epochs))
+            rate *= cosine_decay(epochs_passed, config.epochs)
         else:
             rate *= config.lr_drop_factor ** sum(epochs_passed >= epoch for epoch in config.lr_drops)
         if self.iterations < config.warm_up:
@@ -227,7 +225,8 @@ class IMCSwAV(Method):
             network = IMCNetwork(
                 trunk, self.n_clusters, prototypes=config.prototypes, projection=config.projection, hidden=config.hidden
             )
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.arithmetic = Arithmetic(self.device, config.precision)
+        self.network = self.arithmetic.ready(network)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
         )
@@ -272,7 +271,7 @@ class IMCSwAV(Method):
     def _probabilities_at_rest(self, images: Images) -> torch.Tensor:
         self.network.eval()
         order = images.order("all", self.config.evaluation_batch)
-        with self._autocast():
+        with self.arithmetic.autocast():
             return torch.cat([self.network(self.views.test(batch)).softmax(-1) for batch in images.batches(order)])
 
     def _estimate_statistics(self, images: Images) -> int:
@@ -290,11 +289,8 @@ class IMCSwAV(Method):
         random = generator(self.device, self.seed, "statistics", self.epochs_done)
         shuffled = indices[torch.randperm(len(indices), generator=random, device=indices.device)]
         order = [part for part in shuffled.split(self.config.batch) if len(part) > 1][: self.config.statistics_batches]
-        with self._autocast():
+        with self.arithmetic.autocast():
             return warm_up(self.network, (self.views.test(batch) for batch in images.batches(order)))
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.config.precision == "bfloat16")
 
     def state_dict(self) -> State:
         """Network, optimiser and position after the last yielded epoch."""

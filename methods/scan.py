@@ -74,7 +74,7 @@ class SCANConfig(MethodConfig):
         description="take network, features and neighbours of the first stage from the store if they are there, and keep them",
     )
     evaluation_batch: PositiveInt = Field(default=1000, description="images in a batch at test time")
-    precision: Precision = Field(default="float32", description="of the networks' arithmetic; losses are always float32")
+    precision: Precision = "float32"
 
     @model_validator(mode="after")
     def _stages_fit(self) -> SCANConfig:

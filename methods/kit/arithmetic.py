@@ -1,7 +1,8 @@
-"""How a network is run: the precision of its arithmetic, the layout of its images, whole batches, and its optimiser."""
+"""How a network is run: the precision of its arithmetic, the layout of its images, batches, optimiser, learning rate."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar
@@ -13,7 +14,7 @@ from torch import nn
 from ..base import MethodError
 
 Network = TypeVar("Network", bound=nn.Module)
-Precision = Literal["float32", "bfloat16"]
+Precision = Annotated[Literal["float32", "bfloat16"], Field(description="of the networks' arithmetic; losses are always float32")]
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,21 @@ class Arithmetic:
     """Runs networks on `device` in `precision`; what comes out is float32."""
 
     device: str
-    precision: Precision = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
 
     def ready(self, network: Network) -> Network:
         """`network` on the device. Channels-last convolutions are twice as fast on CPUs, and what tensor cores want on GPUs."""
         return network.to(self.device).to(memory_format=torch.channels_last)
 
-    def __call__(self, network: Any, views: torch.Tensor) -> torch.Tensor:
-        """`network` of float views (N, C, S, S), as float32."""
-        views = views.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return network(views).float()
+    def autocast(self) -> torch.autocast:
+        """A context in which layers compute in `precision`."""
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def __call__(self, network: Any, views: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        """`network` of float views (N, C, S, S) or (N, D), and whatever else it takes, as float32."""
+        views = views.contiguous(memory_format=torch.channels_last) if views.ndim == 4 else views
+        with self.autocast():
+            return network(views, *arguments).float()
 
 
 class OptimiserSettings(BaseModel):
@@ -53,6 +58,16 @@ def build_optimiser(settings: OptimiserSettings, parameters: Iterable[nn.Paramet
         return torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
     decay, momentum = settings.weight_decay, settings.momentum
     return torch.optim.SGD(parameters, lr=settings.lr, momentum=momentum, weight_decay=decay, fused=fused)
+
+
+def cosine_decay(done: float, total: float) -> float:
+    """What half a cosine leaves of a learning rate: 1 at the start, 0 when `done` reaches `total`, both in the same unit."""
+    return 0.5 * (1 + math.cos(math.pi * done / total))
+
+
+def without_lone_last(batches: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """`batches` of indices, a last one of a single image joined to the one before: batch norm cannot take a lone image."""
+    return (*batches[:-2], torch.cat(batches[-2:])) if len(batches) > 1 and len(batches[-1]) == 1 else batches
 
 
 def whole_batches(indices: torch.Tensor, size: int) -> tuple[torch.Tensor, ...]:

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import nn
 
+from .arithmetic import Arithmetic
+
 BIAS_RATE = 2  # learning rate of the biases, as a multiple of the weights'
 Share = Annotated[float, Field(ge=0, lt=1)]
 Steps = Callable[[int, int], None]
@@ -154,14 +156,14 @@ class Pretraining:
     Args:
         autoencoder: is changed in place.
         settings: see `PretrainingSettings`.
-        precision: type of the layers' arithmetic; the losses are float32.
+        arithmetic: of the layers; the losses are float32.
 
     Attributes:
         plan: the parts, in their order.
     """
 
-    def __init__(self, autoencoder: Autoencoder, settings: PretrainingSettings, precision: torch.dtype = torch.float32) -> None:
-        self.autoencoder, self.settings, self.precision = autoencoder, settings, precision
+    def __init__(self, autoencoder: Autoencoder, settings: PretrainingSettings, arithmetic: Arithmetic) -> None:
+        self.autoencoder, self.settings, self.arithmetic = autoencoder, settings, arithmetic
         self.plan = parts(settings, len(autoencoder.encoder))
         self.optimiser: torch.optim.Optimizer | None = None
 
@@ -187,7 +189,7 @@ class Pretraining:
         total = torch.zeros((), device=next(self.autoencoder.parameters()).device)
         for step, inputs in enumerate(batches):
             self._set_rates(optimiser, part.first + step)
-            with torch.autocast(inputs.device.type, self.precision, enabled=self.precision != torch.float32):
+            with self.arithmetic.autocast():
                 loss = self._loss(part.layer, inputs, random)
             optimiser.zero_grad()
             loss.backward()

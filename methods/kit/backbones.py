@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
@@ -12,9 +12,8 @@ from torch import nn
 from ..base import MethodError
 from .networks import Trunk, build_trunk
 from .randomness import seeded
-from .resnets import ResNet, ResNetSettings, Stem, build_resnet
+from .resnets import ResNet, ResNetName, Stem
 
-RESNETS = ("resnet18", "resnet34", "resnet50")
 CLASSES = 1000  # that torchvision's classifiers tell apart, which their last layer shows
 
 
@@ -84,8 +83,9 @@ def build_backbone(settings: BackboneSettings, channels: int, size: int, seed: i
     with seeded(seed, "weights"):
         if settings.name == "small":
             return build_trunk("small", channels, size, widths=settings.widths, kernel=settings.kernel)
-        if settings.name in RESNETS:
-            return build_resnet(ResNetSettings.model_validate({"name": settings.name, "stem": settings.stem}), channels)
+        for name in get_args(ResNetName):
+            if settings.name == name:
+                return ResNet(name, channels, settings.stem)
         return TorchvisionBackbone(settings.name)
 
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..base import MethodError
 from . import augment
+from .arithmetic import Arithmetic
 from .networks import Trunk, build_trunk, initialise
 from .views import RGB
 
@@ -112,12 +113,9 @@ class FeatureNetwork(nn.Module):
         """The most directions in which the features can differ: a linear layer adds none."""
         return self.trunk.features
 
-    def forward(self, images: torch.Tensor, half: bool = False) -> torch.Tensor:
-        """Features float32 (N, D), before the rectifier, of images (N, C, S, S) in [0, 1]; `half`: bfloat16 in the trunk."""
-        seen = self.entry(images).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-            found = self.trunk(seen)
-        return self.projection(found.float())
+    def forward(self, images: torch.Tensor, arithmetic: Arithmetic) -> torch.Tensor:
+        """Features float32 (N, D), before the rectifier, of images (N, C, S, S) in [0, 1]; `arithmetic` is the trunk's."""
+        return self.projection(arithmetic(self.trunk, self.entry(images)))
 
 
 def trunk_of(name: Network, channels: int, size: int, widths: tuple[int, ...] = (16, 32, 64, 128), kernel: int = 3) -> AnyTrunk:

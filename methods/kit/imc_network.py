@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from .networks import VGGTrunk, initialise
-from .resnets import ResNet, ResNetSettings, Stem, build_resnet
+from .resnets import ResNet, ResNetName, Stem
 
-IMCTrunkName: TypeAlias = Literal["small", "resnet18", "resnet34", "resnet50"]
+IMCTrunkName: TypeAlias = Literal["small", ResNetName]
 SMALL_KERNEL = 3
 
 
@@ -98,7 +98,7 @@ def build_imc_trunk(
     """
     if name == "small":
         return PooledTrunk(channels, smallest, widths)
-    return build_resnet(ResNetSettings(name=name, stem=stem), channels)
+    return ResNet(name, channels, stem)
 
 
 def _joined(views: Sequence[torch.Tensor]) -> list[torch.Tensor]:

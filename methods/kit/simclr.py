@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from ...datasets.base import Images
-from .arithmetic import Arithmetic, OptimiserSettings, build_optimiser, whole_batches
+from .arithmetic import Arithmetic, OptimiserSettings, build_optimiser, cosine_decay, whole_batches
 from .backbones import Backbone, BackboneSettings, build_backbone
 from .contrastive_views import SimCLRViews, SimCLRViewSettings
 from .randomness import generator, seeded
@@ -163,7 +163,7 @@ class Pretext:
     def _set_learning_rate(self) -> None:
         settings = self.settings
         floor = settings.lr * settings.lr_floor
-        height = (1 + math.cos(math.pi * self.epochs_done / settings.epochs)) / 2
+        height = cosine_decay(self.epochs_done, settings.epochs)
         for parameters in self.optimiser.param_groups:
             parameters["lr"] = floor + (settings.lr - floor) * height
 

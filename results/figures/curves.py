@@ -95,7 +95,7 @@ def _draw_losses(axes: Any, group: Group, epochs: Sequence[Sequence[Row]]) -> No
     axes.set_ylim(min([bottom, *(value - 0.07 * (top - bottom) for value in lowest)]), top)  # room for the words below a line
     axes.set_title("Training loss", loc="left")
     axes.set_ylabel("loss (nats)" if bounds else "loss")
-    axes.legend(loc="best")
+    axes.legend(loc="upper right")  # losses fall: that corner is empty, and "best" does not look at the bounds
 
 
 def _draw_bound(axes: Any, value: float, formula: str, colour: str) -> float:

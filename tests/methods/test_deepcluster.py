@@ -143,7 +143,7 @@ def test_a_step_is_gradient_descent_on_the_cross_entropy_of_the_pseudo_labels() 
     view, labels = torch.rand(12, 1, 8, 8, generator=generator("cpu", 0)), torch.arange(12)
     method.network.eval()  # batch norm at rest, so that float64 can follow
     with torch.no_grad():
-        seen = method.network(view).double().relu()
+        seen = method.network(view, method.arithmetic).double().relu()
     weight, bias = (parameter.detach().double() for parameter in method.top.parameters())
     chances = (seen @ weight.T + bias).softmax(1)
     loss = method.train_step(view, labels)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from clusterbench.methods.kit.arithmetic import Arithmetic
 from clusterbench.methods.kit.autoencoder import (
     Autoencoder,
     Part,
@@ -127,7 +128,7 @@ def test_the_solver_is_caffes_with_its_ramp_and_twice_the_rate_for_biases() -> N
     """v = m v + rate lr g, w = w - v, where m grows from 0 over the first steps; no fall of the rate within."""
     settings = SETTINGS.model_copy(update={"lr_step": 100})
     made, twin = autoencoder(), autoencoder()
-    training = Pretraining(made, settings)
+    training = Pretraining(made, settings, Arithmetic("cpu"))
     batches = [inputs().roll(step, 1) for step in range(9)]
     training.run(Part(3, 0, 9), batches, torch.Generator(), lambda done, total: None)
     memory = [np.zeros(parameter.shape) for parameter in twin.parameters()]
@@ -144,7 +145,7 @@ def test_the_solver_is_caffes_with_its_ramp_and_twice_the_rate_for_biases() -> N
 
 
 def test_the_learning_rate_falls_to_a_tenth_again_and_again() -> None:
-    training = Pretraining(Autoencoder((784, 500, 500, 2000, 10)), PretrainingSettings(lr=0.1, lr_step=20_000))
+    training = Pretraining(Autoencoder((784, 500, 500, 2000, 10)), PretrainingSettings(lr=0.1, lr_step=20_000), Arithmetic("cpu"))
     assert [training.decay(step) for step in (0, 19_999, 20_000, 59_999)] == pytest.approx([1, 1, 0.1, 0.01])
     assert [training.momentum(step) for step in (1, 500, 1000, 5000)] == pytest.approx([0.0009, 0.45, 0.9, 0.9])
 
@@ -159,7 +160,7 @@ def trained(optimiser: str, cut: int | None) -> Autoencoder:
     """The autoencoder after all parts, saved to disk and taken up again after `cut` of them."""
     settings = SETTINGS.model_copy(update={"optimiser": optimiser})
     made = autoencoder().float()
-    training = Pretraining(made, settings)
+    training = Pretraining(made, settings, Arithmetic("cpu"))
     for done, part in enumerate(training.plan):
         if done == cut:
             stored = io.BytesIO()
@@ -167,7 +168,7 @@ def trained(optimiser: str, cut: int | None) -> Autoencoder:
             weights, state = torch.load(io.BytesIO(stored.getvalue()), weights_only=True)
             made = Autoencoder(SIZES)
             made.load_state_dict(weights)
-            training = Pretraining(made, settings)
+            training = Pretraining(made, settings, Arithmetic("cpu"))
             training.load_state_dict(done, state)
         batches = [inputs().float() for _ in range(part.steps)]
         training.run(part, batches, torch.Generator().manual_seed(done), lambda done, total: None)
@@ -189,7 +190,7 @@ def test_training_by_layers_and_as_a_whole_reconstructs_what_has_a_few_dimension
     settings = PretrainingSettings(
         optimiser="sgd", layer_iterations=150, finetune_iterations=300, lr=0.02, lr_step=1000, momentum_ramp=10, dropout=0.1
     )
-    training = Pretraining(made, settings)
+    training = Pretraining(made, settings, Arithmetic("cpu"))
     steps: list[tuple[int, int]] = []
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from clusterbench.methods.base import MethodError
+from clusterbench.methods.kit.arithmetic import Arithmetic
 from clusterbench.methods.kit.deepcluster_network import AnyTrunk, FeatureNetwork, SobelInput, top_layer, trunk_of
 from clusterbench.methods.kit.deepcluster_views import DeepClusterViews, DeepClusterViewSettings
 from clusterbench.methods.kit.randomness import generator
@@ -74,7 +75,7 @@ def network(**given: object) -> FeatureNetwork:
 
 def test_features_come_before_the_rectifier_and_the_top_layer_sees_them_after_it() -> None:
     images = torch.rand(20, 1, 8, 8, generator=generator("cpu", 0))
-    features = network()(images)
+    features = network()(images, Arithmetic("cpu"))
     assert features.shape == (20, 400) and (features < 0).any()
     assert torch.equal(network().activated(features), features.relu())
     dropped = network(dropout=0.5).activated.train()(torch.ones(1, 4000))
@@ -82,12 +83,12 @@ def test_features_come_before_the_rectifier_and_the_top_layer_sees_them_after_it
 
 
 def test_a_linear_layer_adds_no_rank() -> None:
-    found = network()(torch.rand(600, 1, 8, 8, generator=generator("cpu", 0))).double()
+    found = network()(torch.rand(600, 1, 8, 8, generator=generator("cpu", 0)), Arithmetic("cpu")).double()
     assert torch.linalg.matrix_rank(found - found.mean(0), rtol=1e-5) <= network().rank == 256
 
 
 def test_batch_norm_follows_the_linear_layer_where_asked() -> None:
-    features = network(norm=True).train()(torch.rand(50, 1, 8, 8, generator=generator("cpu", 0)))
+    features = network(norm=True).train()(torch.rand(50, 1, 8, 8, generator=generator("cpu", 0)), Arithmetic("cpu"))
     torch.testing.assert_close(features.mean(0), torch.zeros(400), atol=1e-5, rtol=0)
     assert (features.var(0, unbiased=False) > 0.5).all()
 
