@@ -87,6 +87,7 @@ class DEC(Method):
     """
 
     name: ClassVar[str] = "dec"
+    version: ClassVar[int] = 2  # 1 summed the reconstruction error over the numbers of an image
     Config = DECConfig
     config: DECConfig
 

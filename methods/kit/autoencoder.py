@@ -80,8 +80,12 @@ class Autoencoder(nn.Module):
 
 
 def reconstruction_loss(reconstruction: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-    """Caffe's Euclidean loss: half the squared distance of (N, D) to (N, D), averaged over the N images."""
-    return 0.5 * F.mse_loss(reconstruction.float(), inputs.float(), reduction="sum") / len(inputs)
+    """Half the squared difference of (N, D) and (N, D), averaged over all N * D numbers.
+
+    So does the Caffe that the authors released with their code (`caffe/src/caffe/layers/euclidean_loss_layer.cu`). The common
+    Caffe averages over the N images alone; their learning rate of 0.1 makes that diverge within tens of steps.
+    """
+    return 0.5 * F.mse_loss(reconstruction.float(), inputs.float())
 
 
 def layer_loss(

@@ -180,7 +180,7 @@ def test_images_that_are_not_scaled_make_it_diverge_with_a_hint() -> None:
     settings = {
         **TINY,
         "vectors": {"kind": "scaled", "scale": 100},
-        "pretraining": {"optimiser": "sgd", "lr": 10.0, "layer_iterations": 60},
+        "pretraining": {"optimiser": "sgd", "lr": 1e4, "layer_iterations": 60},
     }
     with pytest.raises(Diverged, match="dec: the loss of the pre-training is not finite in epoch 1. Lower pretraining.lr"):
         DEC(10, **settings).fit(FEW)
