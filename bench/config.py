@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ..methods.base import Method
 
 Settings = dict[str, Any]
-OPTIONS = {"seed": "--seeds", "device": "--device"}  # arguments of a method that are no settings of a trial's configuration
+# Arguments of a method, or of a clusterer that is wrapped, that are no settings of a trial's configuration.
+OPTIONS = {"seed": "--seeds", "random_state": "--seeds", "device": "--device", "n_components": "--clusters"}
 WITHOUT_PRESETS = "defaults"
 
 

@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,9 @@ def _installed_commit() -> str | None:
 
 @cache
 def _packages(method_package: str) -> dict[str, str]:
-    found = {name: _version(name) for name in (*PACKAGES, method_package) if name != PACKAGE}
+    """Versions by the names that pip knows, of ours and of the package that a method's module is of."""
+    its_own = packages_distributions().get(method_package, ()) if method_package != PACKAGE else ()
+    found = {name: _version(name) for name in (*PACKAGES, *its_own)}
     return {name: known for name, known in found.items() if known}
 
 

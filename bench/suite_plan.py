@@ -62,7 +62,7 @@ def select(
     for name in chosen_datasets:
         datasets.card(name)
     if preset is not None:
-        _check_preset(preset, [name for name in chosen_methods or suite.methods if name in methods.names()])
+        _check_preset(preset, [name for name in chosen_methods or suite.methods if name in methods])
     runs = tuple(
         run.model_copy(
             update={
@@ -114,7 +114,7 @@ def _cell(suite: Suite, index: int, method: str, dataset: str) -> Cell:
     except (NotFound, SpecError, MethodError, DataError) as error:
         if not suite.shipped:
             raise SpecError(f"{suite.name}: runs[{index}]: {error}") from None
-        why_not = f"no method {method!r}" if method not in methods.names() else str(error).rstrip(".")
+        why_not = f"no method {method!r}" if method not in methods else str(error).rstrip(".")
         return Cell(index, run, method, dataset, None, why_not)
 
 

@@ -165,9 +165,9 @@ class Suite:
         from ..datasets.names import parse
         from ..methods.registry import methods
 
-        known_methods, known_datasets = methods.names(), datasets.names()
+        known_datasets = datasets.names()
         return (
-            *(name for name in self.methods if name not in known_methods),
+            *(name for name in self.methods if name not in methods),
             *(name for name in self.datasets if parse(name).base not in known_datasets),
         )
 

@@ -3,6 +3,9 @@
 Each module of a room may have a YAML *card file* beside it (`iic.py`, `iic.yaml`): a mapping from public names to
 cards (title, summary, citation, ...). Listing reads only cards, so that `bench list` never imports torch. Other
 people's packages add names through an entry-point group; they appear in the same lists.
+
+A card with `family: true` stands for many names: that of `sklearn:PATH` for every `sklearn:...`. What its module registers is
+a function that makes the thing of such a name.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ class NotFound(LookupError):
 
 def not_found(kind: str, asked: str, known: list[str], where: str) -> NotFound:
     """The three-part answer to an unknown name: what was asked, the nearest names, where all of them are listed."""
-    near = difflib.get_close_matches(asked, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(asked, known, n=3, cutoff=0.55)
     guess = f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else f" Known: {', '.join(known)}."
     return NotFound(f"Unknown {kind} {asked!r}.{guess} See '{where}'.")
 
@@ -47,6 +50,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, package: str, folder: Path, group: str) -> None:
         self.kind, self.package, self.folder, self.group = kind, package, folder, group
         self._loaded: dict[str, T] = {}
+        self._made: dict[str, T] = {}  # of families
 
     @cached_property
     def _ours(self) -> dict[str, tuple[str, Card]]:
@@ -63,11 +67,30 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Every name: ours in alphabetical order, then other packages', then those registered by hand."""
-        return list(dict.fromkeys([*sorted(self._ours), *sorted(self._theirs), *self._loaded]))
+        every = dict.fromkeys([*sorted(self._ours), *sorted(self._theirs), *self._loaded])
+        return [name for name in every if name not in self.families]
+
+    @cached_property
+    def families(self) -> dict[str, Card]:
+        """The cards of what stands for many names, such as `sklearn:PATH`; no name itself."""
+        return {name: card for name, (_, card) in sorted(self._ours.items()) if card.get("family")}
+
+    def __contains__(self, name: str) -> bool:
+        """Whether `name` is one of `names` or belongs to a family, whatever comes of it when it is loaded."""
+        return name in self._ours or name in self._theirs or name in self._loaded or self._family(name) is not None
+
+    def _family(self, name: str) -> str | None:
+        """The family of `sklearn:sklearn.cluster.Birch`; None for the name of one thing."""
+        kind, colon, path = name.partition(":")
+        known = [family for family in self.families if family.partition(":")[0] == kind and name != family]
+        return known[0] if colon and path and known else None
 
     def card(self, name: str) -> Card:
         """The card of `name` without importing its module; for an entry point, what its package says of itself."""
         self._check(name)
+        family = self._family(name)
+        if family:
+            return {**self._ours[family][1], "title": name.rpartition(".")[2]}
         if name in self._ours:
             return self._ours[name][1]
         if name in self._theirs:
@@ -78,6 +101,9 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """Import what stands behind `name`. Raises `NotFound` for an unknown name."""
+        family = self._family(name)
+        if family:
+            return self._of_family(family, name)
         self._check(name)
         if name not in self._loaded:
             if name in self._ours:
@@ -87,6 +113,12 @@ class Registry(Generic[T]):
         if name not in self._loaded:
             raise NotFound(f"The {self.kind} {name!r} has a card but its module {self._ours[name][0]} registers no such name.")
         return self._loaded[name]
+
+    def _of_family(self, family: str, name: str) -> T:
+        if name not in self._made:
+            importlib.import_module(self._ours[family][0])
+            self._made[name] = cast("Callable[[str], T]", self._loaded[family])(name)
+        return self._made[name]
 
     def _load_theirs(self, name: str) -> T:
         try:
@@ -110,8 +142,11 @@ class Registry(Generic[T]):
         return keep
 
     def _check(self, name: str) -> None:
-        if name not in self._ours and name not in self._theirs and name not in self._loaded:
-            raise not_found(self.kind, name, self.names(), f"bench list {self.kind.replace(' ', '')}s")
+        if name in self.families:
+            raise NotFound(f"{name!r} stands for many names, such as {self._ours[name][1]['example']!r}.")
+        if name not in self:
+            known = [*self.names(), *self.families]
+            raise not_found(self.kind, name, known, f"bench list {self.kind.replace(' ', '')}s")
 
     def _card_beside(self, name: str) -> Card:
         """The card of somebody else's module, from a YAML file beside it, once the module is loaded."""
@@ -124,11 +159,14 @@ class Registry(Generic[T]):
 
 
 def read_cards(path: Path) -> dict[str, Card]:
-    """The cards of one file, by public name."""
+    """The cards of one file, by public name. Raises `NotFound` for a file that is no YAML."""
     import yaml  # here, because most commands never list anything
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or {}
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader) or {}
+    except yaml.YAMLError as error:
+        raise NotFound(f"The card file {path} is damaged ({' '.join(str(error).split())}). Install the package anew.") from None
 
 
 def _origin(thing: object) -> str:

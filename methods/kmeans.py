@@ -6,24 +6,23 @@ scikit-learn's k-means++ for small data, faiss for large; see `kit/clusterers.py
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from ..datasets.base import Images
 from .base import Epoch, Method, MethodConfig, State
-from .kit.artefacts import Artefacts
 from .kit.clusterers import KMeansHead, KMeansSettings
-from .kit.features import NetworkFeatures, NetworkSettings, pixel_features
-from .kit.pretext_features import PretextFeatures, is_pretext
+from .kit.features import NetworkSettings, pixel_features
+from .kit.inputs import Source, extractor_of
 from .registry import register
 
 
 class KMeansConfig(MethodConfig):
     """Settings of k-means."""
 
-    features: Literal["pixels", "network"] = Field(default="pixels", description="what is clustered")
+    features: Source = Field(default="pixels", description="what is clustered")
     kmeans: KMeansSettings = Field(default_factory=KMeansSettings, description="normalisation, PCA, restarts, library")
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="the network of features=network")
 
@@ -55,12 +54,7 @@ class KMeans(Method):
         self.shape = shape
         self.head = KMeansHead(self.n_clusters, self.config.kmeans, self.seed)
         if self.config.features == "network":
-            self.extractor = self._network(self.config.network, shape)
-
-    def _network(self, settings: NetworkSettings, shape: tuple[int, int, int]) -> NetworkFeatures | PretextFeatures:
-        if settings.weights is None or not is_pretext(settings.weights):
-            return NetworkFeatures(settings, shape, self.seed, self.device)
-        return PretextFeatures(settings.weights, shape, self.device, settings.batch, Artefacts.of(self))
+            self.extractor = extractor_of(self, self.config.network, shape)
 
     def _features(self, images: Images) -> np.ndarray:
         """Float32 (N, D)."""

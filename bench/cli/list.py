@@ -54,8 +54,8 @@ def _method_rows(data_root: Path | None) -> list[Row]:
     from ...methods.registry import methods
 
     rows = []
-    for name in methods.names():
-        card = methods.card(name)
+    cards = {name: methods.card(name) for name in methods.names()}
+    for name, card in {**cards, **methods.families}.items():
         rows.append({"presets": " ".join(card.get("presets", {})), "task": "clustering", **_plain(card), "name": name})
     return rows
 

@@ -65,7 +65,13 @@ def add_to(app: typer.Typer) -> None:
 def run(
     method: Annotated[
         list[str],
-        typer.Option("--method", "-m", help="Method; may be repeated.", autocompletion=complete_methods, rich_help_panel="What"),
+        typer.Option(
+            "--method",
+            "-m",
+            help="Method of bench list methods, or sklearn:PATH, a clusterer by its class; may be repeated.",
+            autocompletion=complete_methods,
+            rich_help_panel="What",
+        ),
     ],
     dataset: Annotated[
         list[str],

@@ -44,7 +44,7 @@ def show(
     from ..suites import suites
     from ..terminal import emit
 
-    if name in methods.names():
+    if name in methods:
         parts = _of_method(name)
     elif parse(name).base in datasets.names():
         parts = _of_dataset(name, data_root)

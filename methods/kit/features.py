@@ -39,11 +39,11 @@ class NetworkSettings(BaseModel):
     views: TestViewSettings = Field(default_factory=TestViewSettings, description="the view that it looks at")
 
 
-def pixel_features(images: Images) -> np.ndarray:
-    """Pixels in [0, 1], flattened: float32 (N, C * H * W)."""
-    features = np.empty((len(images), math.prod(images.shape)), np.float32)
+def pixel_features(images: Images, role: str = "all") -> np.ndarray:
+    """Pixels in [0, 1] of the images of a role, flattened: float32 (N, C * H * W)."""
+    features = np.empty((len(images.role(role)), math.prod(images.shape)), np.float32)
     filled = 0
-    for batch in images.batches(images.order("all", PIXELS_BATCH)):
+    for batch in images.batches(images.order(role, PIXELS_BATCH)):
         features[filled : filled + len(batch)] = batch.flatten(1).cpu().numpy()
         filled += len(batch)
     return np.divide(features, 255, out=features)
@@ -74,9 +74,9 @@ class NetworkFeatures:
         self.trunk = trunk.to(device).eval()
 
     @torch.inference_mode()
-    def of(self, images: Images) -> torch.Tensor:
-        """Features of `images`: float32 (N, D), on the device."""
-        order = images.order("all", self.settings.batch)
+    def of(self, images: Images, role: str = "all") -> torch.Tensor:
+        """Features of the images of a role: float32 (N, D), on the device."""
+        order = images.order(role, self.settings.batch)
         return torch.cat([self.trunk(self.views.test(batch)) for batch in images.batches(order)])
 
 

@@ -54,9 +54,9 @@ class PretextFeatures:
         self.arithmetic.ready(self.network).eval()
 
     @torch.inference_mode()
-    def of(self, images: Images) -> torch.Tensor:
-        """Features of unit length of `images`: float32 (N, D), on the device."""
-        order = images.order("all", self.batch)
+    def of(self, images: Images, role: str = "all") -> torch.Tensor:
+        """Features of unit length of the images of a role: float32 (N, D), on the device."""
+        order = images.order(role, self.batch)
         parts = [self.arithmetic(self.network, self.views.test(batch)) for batch in images.batches(order)]
         return functional.normalize(torch.cat(parts), dim=1)
 

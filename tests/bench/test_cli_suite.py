@@ -187,7 +187,7 @@ def test_run_hands_over_what_there_is_and_says_what_there_is_not(bench: Bench, g
     assert (options.placement.max_concurrent, options.placement.cpus_per_trial, options.retries) == (3, 2, 5)
     assert (options.out, options.device, options.said["out"]) == (Path("elsewhere"), "cpu", Path("elsewhere"))
     told = [line for line in ran.err.splitlines() if line.startswith("bench: not in this version: ")]
-    assert len(told) == 16 - len(named)
+    assert len(told) == 18 - len(named)
     assert bench("suite", "run", "table1", "--dataset", "mnist", "--preset", "short", "--quiet").err == ""
 
 

@@ -16,6 +16,12 @@ class Wasp: ...
 """
 
 
+def test_a_damaged_card_file_is_named(room: Registry[type]) -> None:
+    (room.folder / "stingers.yaml").write_text("wasp: {title: [Wasp}")
+    with pytest.raises(NotFound, match=r"card file .*stingers\.yaml is damaged .*line 1"):
+        room.names()
+
+
 @pytest.fixture
 def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Registry[type]:
     """A room with the module `stingers` (name `wasp`), one card whose module forgot it, and a foreign package `zoo`."""
