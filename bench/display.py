@@ -67,6 +67,9 @@ class Watcher(Observer):
         self.limit = spec.time_limit_s
         self.started = self.epoch_started = self.clock()
 
+    def on_plan(self, planned_epochs: int) -> None:
+        self.planned = planned_epochs
+
     def on_step(self, done: int, total: int, images: int) -> None:
         self.share, self.images = done / max(total, 1), images
 

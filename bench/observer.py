@@ -18,6 +18,9 @@ class Observer:
     def on_start(self, spec: TrialSpec, folder: Path, planned_epochs: int, resumed_from: int) -> None:
         """Training begins, after the epoch `resumed_from` (0: from the start)."""
 
+    def on_plan(self, planned_epochs: int) -> None:
+        """Another number of epochs is planned than at the start: the method found a part of its work done."""
+
     def on_step(self, done: int, total: int, images: int) -> None:
         """`done` of `total` steps of the running epoch are over, with `images` images."""
 

@@ -214,6 +214,7 @@ class TrialRun:
             if method.planned_epochs != planned:  # a stage came from the store of artefacts, which shows when training begins
                 planned = method.planned_epochs
                 self.writer.update(planned_epochs=planned)
+                self.observer.on_plan(planned)
             self.observer.on_epoch(row)
             for notice in row["notices"]:
                 self.observer.on_notice(epoch.number, notice)

@@ -169,6 +169,9 @@ class _Reporter(Observer):
         self.epoch_began = time.monotonic()
         self._post({"start": [self.attempt, self.where], "progress": [self.epoch, self.planned, 0.0, None]})
 
+    def on_plan(self, planned_epochs: int) -> None:
+        self.planned = planned_epochs
+
     def on_step(self, done: int, total: int, images: int) -> None:
         now = time.monotonic()
         if now - self.told < TOLD_EVERY:

@@ -66,6 +66,8 @@ def test_time_left_follows_from_the_share_that_is_done() -> None:
     clock.now += 15
     watcher.on_epoch(epoch(2))  # two epochs took 20 s: eight are left
     assert watcher.left == pytest.approx(80)
+    watcher.on_plan(6)  # four of which were found done
+    assert watcher.left == pytest.approx(40)
 
 
 def test_a_resumed_trial_counts_only_what_it_did_itself() -> None:

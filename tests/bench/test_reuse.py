@@ -13,6 +13,8 @@ from cli_tools import Bench
 from trial_fakes import Drift, drift_spec, run, tiny_data
 
 from clusterbench.bench import checkpoint
+from clusterbench.bench.observer import Observer
+from clusterbench.bench.spec import TrialSpec
 from clusterbench.bench.trial import Interrupted
 from clusterbench.datasets.base import Images
 from clusterbench.methods.base import Epoch
@@ -101,5 +103,20 @@ def test_epochs_that_the_store_saves_are_planned_no_longer(tmp_path: Path, monke
     monkeypatch.setenv("CLUSTERBENCH_CACHE", str(tmp_path / "kept"))
     with trial_fakes.registered(Shortened):
         data = tiny_data()
-        record = run(drift_spec(data, epochs=3), data, tmp_path)
+        told = Told()
+        record = run(drift_spec(data, epochs=3), data, tmp_path, observer=told)
     assert (record.status, record.epochs_done, record.planned_epochs) == ("complete", 3, 3)
+    assert told.plans == [5, 3]
+
+
+class Told(Observer):
+    """Keeps how many epochs were said to be planned."""
+
+    def __init__(self) -> None:
+        self.plans: list[int] = []
+
+    def on_start(self, spec: TrialSpec, folder: Path, planned_epochs: int, resumed_from: int) -> None:
+        self.plans.append(planned_epochs)
+
+    def on_plan(self, planned_epochs: int) -> None:
+        self.plans.append(planned_epochs)
