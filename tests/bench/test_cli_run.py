@@ -83,7 +83,7 @@ def test_settings_come_from_file_then_options_and_stand_in_the_headline(bench: B
     (record,) = find_records(bench.out)
     assert (record.spec["config"]["kmeans"]["restarts"], record.spec["config"]["kmeans"]["pca"]) == (2, 6)
     assert record.spec["n_clusters"] == 12
-    assert "kmeans.restarts=2, kmeans.pca=6, n_clusters=12, seed 0" in ran.out
+    assert "kmeans.pca=6, kmeans.restarts=2, n_clusters=12, seed 0" in ran.out
     assert "12 of 12" in ran.out
 
 

@@ -124,6 +124,7 @@ def test_nothing_that_a_method_is_handed_leads_to_labels(
     name: str, data: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed: list[str] = []
+    data = with_other_labels(data)[0]  # a method may find the true ones, down to their numbers, but not shuffled ones
 
     def watched(method: type, call: str) -> None:
         original = getattr(method, call)
