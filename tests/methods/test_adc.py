@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.metrics import normalized_mutual_info_score
+from state_tools import same
 from torch.nn import functional
 
 from clusterbench.bench.config import resolve
@@ -43,16 +44,6 @@ def some_digits(count: int = 90) -> Images:
 
 def made(epochs: int = 1, **settings: Any) -> ADC:
     return ADC(10, epochs=epochs, **{**TINY, **settings})
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.metrics import normalized_mutual_info_score
+from state_tools import same
 from torch.nn import functional
 
 from clusterbench.datasets.base import Images
@@ -64,16 +65,6 @@ def spied(method: DeepCluster) -> list[tuple[torch.Tensor, torch.Tensor]]:
 
     method.train_step = recorded  # pyright: ignore[reportAttributeAccessIssue]
     return shown
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -12,6 +12,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.base import clone
 from sklearn.metrics.cluster import contingency_matrix
+from state_tools import same
 
 from clusterbench.bench.config import resolve
 from clusterbench.datasets.base import Images
@@ -56,17 +57,6 @@ def through_disk(state: Any) -> Any:
     stored = io.BytesIO()
     torch.save(state, stored)
     return torch.load(io.BytesIO(stored.getvalue()), map_location="cpu", weights_only=True)
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two states are equal to the last bit."""
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return isinstance(b, (list, tuple)) and len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 def acc(predicted: np.ndarray, truth: np.ndarray) -> float:

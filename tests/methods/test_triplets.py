@@ -11,6 +11,7 @@ import torch
 from scipy.special import rel_entr, softmax
 from sklearn.datasets import load_digits
 from sklearn.metrics import normalized_mutual_info_score
+from state_tools import same
 from torch.nn import functional
 
 from clusterbench.bench.config import resolve
@@ -50,16 +51,6 @@ def logits(purpose: str, count: int = 6, outputs: int = 4) -> torch.Tensor:
 
 def loss_of(copy: torch.Tensor, image: torch.Tensor, other: torch.Tensor, margin: float | None = None) -> torch.Tensor:
     return triplet_loss(divergence(copy, image), divergence(other, image), image.shape[1], margin)
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 def test_the_divergence_is_that_of_kullback_and_leibler() -> None:

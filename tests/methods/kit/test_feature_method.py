@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from state_tools import same
 from torch import nn
 
 from clusterbench.datasets.base import Images
@@ -47,14 +48,6 @@ def images(count: int = 65, **roles: torch.Tensor) -> Images:
     patterns = torch.randint(0, 200, (3, 1, 4, 4), generator=random)
     noise = torch.randint(0, 40, (count, 1, 4, 4), generator=random)
     return Images((patterns[torch.arange(count) % 3] + noise).to(torch.uint8), roles=roles)
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    return all(map(same, a, b)) if isinstance(a, list) else a == b
 
 
 def test_every_image_is_at_the_nearest_of_the_means_of_the_clusters() -> None:
