@@ -42,7 +42,7 @@ def collect(data: TrialData, device: str, method_module: str = PACKAGE) -> dict[
         "python": platform.python_version(),
         "packages": _packages(method_module.partition(".")[0]),
         "platform": platform.platform(),
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
         "cores": available_cores(),
         "threads": torch.get_num_threads(),
         "device": device,
@@ -136,7 +136,7 @@ def _version(package: str) -> str | None:
 
 
 @cache
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """As the system names it, e.g. `Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz`."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()

@@ -17,7 +17,7 @@ import torch
 from pydantic import AfterValidator, Field, PositiveInt
 from torch import nn
 
-from .kit import augment
+from .kit import augment, stages
 from .kit.dcgan import Discriminator, ImageGenerator, discriminator_loss, generator_loss, stages_of, variety
 from .kit.feature_method import FeatureMethod, FeatureMethodConfig
 from .registry import register
@@ -108,6 +108,7 @@ class GAN(FeatureMethod):
         """Of images (M, C, S, S) in [-1, 1]: float32 (M,)."""
         return self.arithmetic(self.network.discriminator, images)
 
+    @stages.augmentation
     def prepared(self, batch: torch.Tensor) -> torch.Tensor:
         """uint8 (M, C, H, W) as the networks know images: float32 (M, C, S, S) in [-1, 1], the central square resized."""
         square = augment.centre_crop(augment.to_float(batch), min(batch.shape[-2:]))

@@ -11,7 +11,7 @@ from typing import Annotated
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt, model_validator
 
-from . import augment
+from . import augment, stages
 
 Share = Annotated[float, Field(ge=0, le=1)]
 RGB = 3
@@ -60,10 +60,12 @@ class ADCViews:
         self.side = min(shape[1:])
         self.crop = max(1, round(settings.crop * self.side))
 
+    @stages.augmentation
     def test(self, batch: torch.Tensor) -> torch.Tensor:
         """The central square."""
         return _signed(self._resized(augment.centre_crop(augment.to_float(batch), self.crop)))
 
+    @stages.augmentation
     def plain(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """The square at a random place: the whole image, if it is square and `crop` is 1."""
         height, width = self.shape[1:]
@@ -73,6 +75,7 @@ class ADCViews:
         top, left = augment.crop_positions(height, width, side, side, random)
         return _signed(self._resized(augment.crop(augment.to_float(batch), top, left, self.crop)))
 
+    @stages.augmentation
     def copies(self, batch: torch.Tensor, repeats: int, random: torch.Generator) -> torch.Tensor:
         """`repeats` transformed copies of each image, those of one image next to each other: (N * repeats, C, size, size)."""
         settings = self.settings

@@ -17,7 +17,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..base import MethodError
-from . import augment
+from . import augment, stages
 from .views import Share, check_crop
 
 Positive = Annotated[float, Field(gt=0)]
@@ -134,10 +134,12 @@ class NormalisedViews:
         mean, std = self._on_device[images.device]
         return (images - mean).div_(std)
 
+    @stages.augmentation
     def whole(self, batch: torch.Tensor) -> torch.Tensor:
         """All of the images at their own size: float32 (N, C, H, W)."""
         return self.normalised(augment.to_float(batch))
 
+    @stages.augmentation
     def central(self, batch: torch.Tensor, size: int) -> torch.Tensor:
         """The central square of `size` pixels; of smaller images the largest one, resized: float32 (N, C, size, size)."""
         side = min(size, *self.shape[1:])
@@ -164,10 +166,12 @@ class StandardViews(NormalisedViews):
         super().__init__(settings, shape)
         self.settings, self.size = settings, settings.size or min(shape[1:])
 
+    @stages.augmentation
     def view(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """A crop of each image, some mirrored: float32 (N, C, size, size)."""
         return self.normalised(self._cropped(batch, random))
 
+    @stages.augmentation
     def test(self, batch: torch.Tensor) -> torch.Tensor:
         """The central square: float32 (N, C, size, size). No random numbers."""
         return self.central(batch, self.size)
@@ -185,6 +189,7 @@ class SimCLRViews(StandardViews):
     def __init__(self, settings: SimCLRViewSettings, shape: tuple[int, int, int]) -> None:
         super().__init__(settings, shape)
 
+    @stages.augmentation
     def view(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """A crop of each image, some mirrored, jittered, grey: float32 (N, C, size, size)."""
         return self.normalised(_recoloured(self._cropped(batch, random), self.settings, random))
@@ -205,12 +210,14 @@ class StrongViews(NormalisedViews):
         self.settings, self.size = settings, settings.size or min(shape[1:])
         check_crop("size", self.size, shape, settings.padding)
 
+    @stages.augmentation
     def view(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """A strongly changed crop of each image: float32 (N, C, size, size)."""
         images = self._cropped(batch, random)
         images = augment.rand_augment(images, *augment.random_operations(len(batch), self.settings.operations, random))
         return self._cut_out(self.normalised(images), random)
 
+    @stages.augmentation
     def test(self, batch: torch.Tensor) -> torch.Tensor:
         """The central square, which is the weak view of SCAN's self-labelling too: float32 (N, C, size, size)."""
         return self.central(batch, self.size)
@@ -245,14 +252,17 @@ class MultiCropViews(NormalisedViews):
         super().__init__(settings, shape)
         self.settings = settings
 
+    @stages.augmentation
     def large(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """A large crop of each image: float32 (N, C, large_size, large_size)."""
         return self._view(batch, self.settings.large_size, self.settings.large_scale, random)
 
+    @stages.augmentation
     def small(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """A small crop of each image: float32 (N, C, small_size, small_size)."""
         return self._view(batch, self.settings.small_size, self.settings.small_scale, random)
 
+    @stages.augmentation
     def test(self, batch: torch.Tensor) -> torch.Tensor:
         """The whole image at its own size, larger than any crop: float32 (N, C, H, W). No random numbers."""
         return self.whole(batch)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 from torch.nn import functional
 
 from ...datasets.base import Images
-from . import augment
+from . import augment, stages
 
 Share = Annotated[float, Field(ge=0, le=1)]
 CHUNK = 1024  # images that the mean is taken over at a time
@@ -69,6 +69,7 @@ class DACViews:
             total += batch.double().mean((2, 3)).sum(0)
         self.mean = (total / (255 * len(indices))).float()
 
+    @stages.augmentation
     def test(self, batch: torch.Tensor) -> torch.Tensor:
         """Centred pixels: float32 (N, C, size, size)."""
         images = augment.to_float(batch)
@@ -76,6 +77,7 @@ class DACViews:
             images = functional.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
         return images - self.mean.view(1, -1, 1, 1)
 
+    @stages.augmentation
     def training(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """One random view of each image: float32 (N, C, size, size). Beyond its rim an image goes on as its rim."""
         settings = self.settings

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from ..base import MethodError
-from . import augment
+from . import augment, stages
 from .views import RGB, PairedViews, ViewSettings
 
 Area = Annotated[float, Field(gt=0, le=1)]
@@ -56,6 +56,7 @@ class DeepClusterViews(PairedViews):
         if len(settings.mean) not in (0, colours):
             raise MethodError(f"views.mean and views.std need a value for each of {colours} channels, got {len(settings.mean)}.")
 
+    @stages.augmentation
     def training(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """Crop, resize, mirror and jitter each image."""
         if self.settings.area is None:

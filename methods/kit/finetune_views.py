@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, model_validator
 
-from . import augment
+from . import augment, stages
 from .views import CentralView, Share, TestViewSettings
 
 TestCrops = Literal[1, 5, 10]
@@ -58,6 +58,7 @@ class LabelledViews(CentralView):
         super().__init__(settings, shape)
         self.augmentation = augmentation
 
+    @stages.augmentation
     def varied(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """A random crop, moved, partly erased, resized, mirrored and jittered: float32 (N, channels, size, size)."""
         settings, count, (height, width) = self.augmentation, len(batch), self.shape[1:]
@@ -70,6 +71,7 @@ class LabelledViews(CentralView):
         reach = (settings.brightness, settings.contrast, settings.saturation, settings.hue)
         return self.for_network(augment.color_jitter(images, *augment.jitter(count, *reach, random)))
 
+    @stages.augmentation
     def crops(self, batch: torch.Tensor, count: TestCrops) -> torch.Tensor:
         """The centre, or corners and centre, or these and their mirror images: float32 (N, count, channels, size, size)."""
         if count == 1:

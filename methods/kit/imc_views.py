@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from . import augment
+from . import augment, stages
 from .contrastive_views import MultiCropSettings, MultiCropViews
 
 
@@ -52,6 +52,7 @@ class IMCViews(MultiCropViews):
         crops = (settings.large_size, settings.small_size) if settings.small_crops else (settings.large_size,)
         self.smallest = min(*crops, settings.test_size or min(shape[1:]))
 
+    @stages.augmentation
     def crops(self, batch: torch.Tensor, random: torch.Generator) -> list[torch.Tensor]:
         """The large crops, then the small ones: float32 (N, C, S, S) each."""
         makers = [self.large] * self.settings.large_crops + [self.small] * self.settings.small_crops
@@ -69,6 +70,7 @@ class IMCViews(MultiCropViews):
         shift, shear = torch.stack([still, still], dim=1), torch.stack([lean, still], dim=1)
         return augment.affine(augment.to_float(batch), degrees, shift, torch.ones_like(lean), shear)
 
+    @stages.augmentation
     def test(self, batch: torch.Tensor) -> torch.Tensor:
         """Whole images: float32 (N, C, H, W), or (N, C, test_size, test_size)."""
         return self._whole(batch).contiguous(memory_format=torch.channels_last)

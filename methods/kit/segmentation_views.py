@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ...datasets.base import Images
 from ..base import MethodError
-from . import augment
+from . import augment, stages
 from .displaced_information import undone
 from .views import Share
 
@@ -143,6 +143,7 @@ class SegmentationView:
         cut = augment.to_float(augment.crop(batch, top, left, self.size))
         return cut, None if mask is None else augment.crop(mask.unsqueeze(1), top, left, self.size).squeeze(1)
 
+    @stages.augmentation
     def test(self, batch: torch.Tensor) -> torch.Tensor:
         """What the network sees of whole images: uint8 (n, C, H, W) to float32 (n, channels, H, W)."""
         return self.for_network(augment.to_float(batch))
@@ -162,6 +163,7 @@ class SegmentationPairs(SegmentationView):
 
     settings: PairSettings
 
+    @stages.augmentation
     def pair(self, images: Images, batch: torch.Tensor, indices: torch.Tensor, random: torch.Generator, *, masked: bool) -> Pair:
         """Two views of one random crop of each image; the arguments are those of `crops`."""
         first, mask = self.crops(images, batch, indices, random, masked=masked)

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from ..base import MethodError
-from . import augment
+from . import augment, stages
 
 RGB = 3
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -78,6 +78,7 @@ class CentralView:
         colours, infrared = min(shape[0], RGB), max(shape[0] - RGB, 0)
         self.channels = (2 + colours * settings.include_rgb if settings.sobel else colours) + infrared
 
+    @stages.augmentation
     def test(self, batch: torch.Tensor) -> torch.Tensor:
         """The central crop, resized: float32 (N, channels, size, size)."""
         middle = augment.centre_crop(augment.to_float(batch), self.crop)
@@ -104,6 +105,7 @@ class PairedViews(CentralView):
         for crop in self.crops_transformed:
             check_crop("views.crops_transformed", crop, shape, settings.padding)
 
+    @stages.augmentation
     def original(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """The view of the image itself (`tf1`): a crop, random or central, resized: float32 (N, channels, size, size)."""
         images, settings = self._padded(batch), self.settings
@@ -113,6 +115,7 @@ class PairedViews(CentralView):
         top, left = augment.crop_positions(height, width, side, side, random, centred=central)
         return self.for_network(augment.crop_and_resize(images, top, left, side, side, settings.size))
 
+    @stages.augmentation
     def transformed(self, batch: torch.Tensor, random: torch.Generator) -> torch.Tensor:
         """A transformed copy (`tf2`): rotated, cropped, resized, mirrored, jittered: float32 (N, channels, size, size)."""
         images, settings, count = self._padded(batch), self.settings, len(batch)

@@ -7,9 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..stages import augmentation
+
 BLOCK = 2**20  # values: 4 MiB, which a core's caches hold together with a few temporaries
 
 
+@augmentation
 def to_float(pixels: Tensor) -> Tensor:
     """uint8 images 0..255 as float32 in [0, 1]; float images are returned as they are."""
     return pixels if pixels.is_floating_point() else pixels.to(torch.float32).div_(255)

@@ -1,0 +1,172 @@
+"""Steps of real and of made-up methods are told apart into their parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from clusterbench.bench.profile.bare import Captured
+from clusterbench.bench.profile.measuring import measure
+from clusterbench.datasets.base import Images
+from clusterbench.datasets.catalogue import load
+from clusterbench.methods.base import Epoch, Method, MethodError
+from clusterbench.methods.iic import IIC
+from clusterbench.methods.kit import stages
+from clusterbench.methods.kmeans import KMeans
+
+NAP = 0.004
+
+
+class Slow(nn.Module):
+    """A linear layer that takes its time, forward and backward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        time.sleep(3 * NAP)
+        return self.layer(values)
+
+
+@stages.augmentation
+def prepared(batch: torch.Tensor) -> torch.Tensor:
+    time.sleep(2 * NAP)
+    return batch.flatten(1).float() / 255
+
+
+class Sleeper(Method):
+    """Each part of its steps sleeps for a number of naps of its own."""
+
+    name = "sleeper"
+    steps, epochs = 5, 20
+
+    def train(self, images: Images) -> Iterator[Epoch]:
+        self.network, self.grown = Slow(), []
+        optimiser = torch.optim.SGD(self.network.parameters(), lr=0.0)
+        for number in range(1, self.epochs + 1):
+            for step, batch in enumerate(images.batches([torch.arange(8)] * self.steps), start=1):
+                outputs = self.network(prepared(batch))
+                time.sleep(NAP)  # the loss
+                loss = outputs.square().mean()
+                optimiser.zero_grad()
+                loss.backward()
+                optimiser.step()
+                time.sleep(4 * NAP)  # nothing that has a name
+                self.on_step(step, self.steps, step * 8)
+            time.sleep(20 * NAP)  # evaluation, between two epochs
+            yield Epoch(number, {"loss": loss.item()}, loss.item(), 8 * self.steps)
+
+    def predict_heads(self, images: Images) -> np.ndarray:
+        return np.zeros((1, len(images)), dtype=np.int64)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+@pytest.fixture
+def digits() -> Any:
+    return load("digits").under("full")
+
+
+@pytest.fixture
+def wall_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Naps take no processor time."""
+    monkeypatch.setattr("clusterbench.bench.profile.measuring.clock_for", lambda device: time.perf_counter)
+
+
+@pytest.mark.usefixtures("wall_clock")
+def test_each_stage_gets_its_own_time(digits: Any) -> None:
+    found = measure(Sleeper(10), digits, steps=4)
+    least = {name: min(step.get(name, 0.0) for step in found.stages) for name in ("augmentation", "forward", "loss", "other")}
+    assert least["augmentation"] >= 2 * NAP
+    assert least["forward"] >= 3 * NAP
+    assert NAP <= least["loss"] < least["forward"]
+    assert least["other"] >= 4 * NAP
+    assert all(step["backward"] > 0 and step["optimiser"] > 0 and step["data"] > 0 for step in found.stages)
+
+
+@pytest.mark.usefixtures("wall_clock")
+def test_what_happens_between_two_epochs_is_no_part_of_a_step(digits: Any) -> None:
+    found = measure(Sleeper(10), digits, steps=9)
+    assert len(found.whole) == len(found.bare) == len(found.stages) == 9
+    assert sorted(found.whole)[4] < 20 * NAP  # half the epochs' ends lie in what was run
+    assert all(step["other"] < 20 * NAP for step in sorted(found.stages, key=lambda step: step["other"])[:5])
+    assert found.images == [8] * 9
+
+
+@pytest.mark.usefixtures("wall_clock")
+def test_bare_step_is_the_network_alone(digits: Any) -> None:
+    found = measure(Sleeper(10), digits, steps=4)
+    assert min(found.bare) >= 3 * NAP
+    assert min(found.whole) >= (2 + 3 + 1 + 4) * NAP
+
+
+def test_operations_are_those_of_the_formula(digits: Any) -> None:
+    found = measure(Sleeper(10), digits, steps=3)
+    assert found.flops == 2 * (2 * 8 * 64 * 10)  # a product forward, one for the weights backward, none for the pixels
+
+
+def test_hooks_are_gone_afterwards(digits: Any) -> None:
+    kept = (Images.batch, Images.batches, torch.autograd.backward, torch.optim.Optimizer.zero_grad)
+    measure(Sleeper(10), digits, steps=3)
+    assert kept == (Images.batch, Images.batches, torch.autograd.backward, torch.optim.Optimizer.zero_grad)
+    assert not stages._listeners
+    assert not torch.nn.modules.module._global_forward_pre_hooks
+
+
+def test_epochs_before_the_measured_ones_are_those_of_an_undisturbed_training(digits: Any) -> None:
+    settings = {
+        "widths": (8, 16),
+        "sub_heads": 2,
+        "batch_pairs": 200,
+        "epochs": 3,
+        "views": {"size": 16, "crop": 8, "crops_transformed": [7, 8]},
+    }
+    alone = [epoch.losses["main"] for epoch in IIC(10, **settings).train(digits.train)]
+    heard: list[Any] = []
+    method = IIC(10, **settings)
+    train = method.train
+
+    def kept(images: Images) -> Iterator[Epoch]:
+        for epoch in train(images):
+            heard.append(epoch.losses["main"])
+            yield epoch
+
+    method.train = kept  # type: ignore[method-assign]
+    measure(method, digits, steps=3, after_epoch=2)
+    assert heard[:2] == alone[:2]
+
+
+def test_method_without_steps_is_refused(digits: Any) -> None:
+    with pytest.raises(MethodError, match="kmeans: the training ended before a step was measured"):
+        measure(KMeans(10), digits, steps=3)
+
+
+def test_trace_is_written(digits: Any, tmp_path: Path) -> None:
+    measure(Sleeper(10), digits, steps=3, trace=tmp_path / "trace.json")
+    assert "aten::linear" in (tmp_path / "trace.json").read_text(encoding="utf-8")
+
+
+def test_bare_step_changes_no_weight_that_has_no_momentum() -> None:
+    layer = nn.Linear(3, 2)
+    optimiser = torch.optim.SGD(layer.parameters(), lr=1.0)
+    captured = Captured("cpu")
+    captured.call(layer, (torch.randn(4, 3),))
+    captured.stepped(optimiser)
+    captured.stepped(optimiser)
+    before = layer.weight.clone()
+    captured.bare_step()
+    assert len(captured.optimisers) == 1
+    assert torch.equal(layer.weight, before)
+    assert layer.weight.grad is not None and not layer.weight.grad.any()
