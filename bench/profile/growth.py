@@ -4,8 +4,9 @@
     python -m clusterbench.bench.profile.growth --only images --largest 1000000
 
 Every size of every case runs in a process of its own with one thread, timed by the processor time that it used; memory is
-what the process grew by beyond what it held before the work began. A fitted exponent of 1 means twice the size takes twice as long.
-The fit takes all sizes; the last step alone is printed too, because what every size pays hides growth at small ones.
+what the process grew by beyond what it held before the work began. A fitted exponent of 1 means that twice the size takes
+twice as long. The fit takes all sizes; the last step alone is printed too, because what every size pays hides growth at small
+ones.
 """
 
 from __future__ import annotations
