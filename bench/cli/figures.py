@@ -34,6 +34,7 @@ class Kind(str, Enum):
     BARS = "bars"
     LABEL_FRACTIONS = "label-fractions"
     SEGMENTATION = "segmentation"
+    RANKS = "ranks"
 
 
 class Format(str, Enum):
@@ -92,6 +93,8 @@ def figures(
     label-fractions: accuracy against the share of labels and the number of clusters.
 
     segmentation: image, truth and the methods' maps side by side.
+
+    ranks: average ranks over data sets, and which methods they tell apart (critical-difference diagram).
 
     Where a picture shows one trial, it is that of the median accuracy among its seeds; --seed names others.
     """

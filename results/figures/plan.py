@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import RecordError, refusals
-from . import bars, confusion, curves, label_fractions, segmentation, simplex
+from . import bars, confusion, curves, label_fractions, ranks, segmentation, simplex
 from .jobs import Cannot, Drawn, Job, Request
 from .style import save, styled
 
 KINDS: Mapping[str, Callable[[Request], list[Job]]] = {
-    module.KIND: module.jobs for module in (curves, confusion, simplex, bars, label_fractions, segmentation)
+    module.KIND: module.jobs for module in (curves, confusion, simplex, bars, label_fractions, segmentation, ranks)
 }
 # What to say where no record is of the sort that a kind draws, with a command that makes one.
 _NEEDS = {
@@ -29,6 +29,10 @@ _NEEDS = {
     label_fractions.KIND: (
         "there is no finished record whose clusters were named by labels of other images",
         "bench run --method iic --dataset mnist --protocol semi-supervised --clusters 25",
+    ),
+    ranks.KIND: (
+        "no three methods share three data sets at one budget and protocol, with 3 seeds each",
+        "bench suite run table1 --preset short --seeds 3",
     ),
     segmentation.KIND: ("there is no finished record of segmentation", "bench run --method iic --dataset potsdam-3"),
 }

@@ -36,6 +36,7 @@ def test_everything_that_the_records_allow_is_drawn_and_the_rest_is_told(ran: Be
         "bars",
         "curves",
         "label-fractions",
+        "ranks",
         "segmentation",
         "simplex",
     ]

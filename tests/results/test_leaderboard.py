@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
 
 from clusterbench.results.grid import Table
 from clusterbench.results.leaderboard import leaderboard
@@ -47,8 +52,57 @@ def test_means_spreads_and_cost_are_over_the_seeds(make_record: MakeRecord) -> N
     table = leaderboard([make_record(seed=seed, acc=acc) for seed, acc in enumerate([0.8, 0.9])])
     row = [line[0].text for line in table.rows[0].cells]
     scores = ["85.0 ± 7.1", "90.0", "75.0 ± 7.1", "65.0 ± 7.1"]
-    assert row == ["iic", "paper", "2", *scores, "+0.0", "10 of 10", "1 min 30 s", "3.0 M"]
+    assert row == ["iic", "paper", "-", "2", *scores, "+0.0", "10 of 10", "1 min 30 s", "3.0 M"]
     assert [table.footnotes[mark - 1] for mark in table.rows[0].cells[0][0].marks] == ["2 seeds: too few for a claim."]
+
+
+def test_tiers_ranks_and_intervals_stand_under_the_means_of_enough_seeds(make_record: MakeRecord) -> None:
+    accs = {"iic": [0.90, 0.92, 0.91], "scan": [0.95, 0.89, 0.93], "kmeans": [0.50, 0.51, 0.52], "dec": [0.7, 0.8]}
+    table = leaderboard([make_record(name, acc=acc, seed=i) for name, each in accs.items() for i, acc in enumerate(each)])
+    cells = {row.cells[0][0].text: dict(zip(table.columns, row.cells, strict=True)) for row in table.rows}
+    tiers = {name: [line.text for line in each["Tier"]] for name, each in cells.items()}
+    assert tiers == {"scan": ["1", "rank 1-2"], "iic": ["1", "rank 1-2"], "dec": ["-"], "kmeans": ["2", "rank 3"]}
+    assert [line.text for line in cells["scan"]["ACC"]] == ["92.3 ± 3.1", "89.0-95.0"]  # of three seeds their range
+    assert [line.text for line in cells["dec"]["ACC"]] == ["75.0 ± 7.1"]
+    facts = {fact["method"]: fact for fact in table.facts}
+    assert [facts["scan"][name] for name in ("tier", "rank_low", "rank_high", "acc_low", "acc_high")] == [1, 1, 2, 89.0, 95.0]
+    assert [facts["dec"][name] for name in ("tier", "rank_low", "acc_low", "more_seeds")] == [None] * 4
+
+
+def test_the_seeds_that_neighbours_lack_are_told(make_record: MakeRecord) -> None:
+    accs = {"iic": [0.90, 0.92, 0.91], "scan": [0.95, 0.89, 0.93], "kmeans": [0.50, 0.51, 0.52], "ae": [0.52, 0.51, 0.50]}
+    table = leaderboard([make_record(name, acc=acc, seed=i) for name, each in accs.items() for i, acc in enumerate(each)])
+    (section,) = table.sections
+    lacking = {fact["method"]: fact["more_seeds"] for fact in table.facts}
+    assert section.title.startswith("How many more seeds") and lacking["iic"] > 0
+    assert section.lines == (f"mnist, protocol full: scan | iic +{lacking['iic']}; ae | kmeans more than 1000",)
+
+
+def test_only_what_is_significantly_better_than_all_is_marked_best(make_record: MakeRecord) -> None:
+    def marked(accs: dict[str, list[float]]) -> list[str]:
+        table = leaderboard([make_record(name, acc=acc, seed=i) for name, each in accs.items() for i, acc in enumerate(each)])
+        return [row.cells[0][0].text for row in table.rows for cell in row.cells for line in cell if line.best]
+
+    clear = {"iic": [0.90, 0.92, 0.91], "kmeans": [0.50, 0.51, 0.52]}
+    assert marked(clear) == ["iic"]
+    assert marked({**clear, "scan": [0.95, 0.89, 0.93]}) == []
+    assert marked({"iic": [0.9, 0.92], "kmeans": [0.50, 0.51]}) == []
+
+
+def test_of_unlabelled_data_the_agreement_of_the_seeds_is_told(make_record: MakeRecord, tmp_path: Path) -> None:
+    records = [make_record("iic", "folder", acc=None, seed=seed, folder=tmp_path / str(seed)) for seed in range(3)]
+    clusters = [[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]]  # the first two are one clustering
+    for record, found in zip(records, clusters, strict=True):
+        record.folder.mkdir()
+        np.savez(record.folder / "labels.npz", truth=[-1] * 4, **{"own-loss": [found], "own-loss/head": 0})
+        record.diagnostics["unlabelled"] = {"confidence": {"mean": 0.8}, "silhouette": {"value": 0.25}}
+    table = leaderboard(records)
+    agreement = [1.0] + [adjusted_rand_score(clusters[2], clusters[i]) for i in (0, 1)]
+    assert table.facts[0]["stability"] == pytest.approx(np.mean(agreement))
+    (section,) = table.sections
+    told = f"stability {np.mean(agreement):.2f} ± {np.std(agreement, ddof=1):.2f}, confidence 0.80 ± 0.00, silhouette 0.25 ± 0.00"
+    assert section.lines == (f"folder, iic (paper, full, n=3): {told}",)
+    assert "None of it is accuracy" in section.title
 
 
 def test_the_best_seed_is_named_and_stands_for_no_single_run(make_record: MakeRecord) -> None:
