@@ -1,14 +1,14 @@
 """Runs that may be averaged: those whose specs agree in everything but the seed.
 
 Nothing is ever averaged across presets, protocols, changed settings, configurations, copies of the data, versions of a
-method or of the metrics.
+method or of the metrics, or laboratories.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,11 @@ class Group:
     def spec(self) -> dict[str, Any]:
         """What all its records have in common: the spec without the seed."""
         return {name: value for name, value in self.records[0].spec.items() if name != "seed"}
+
+    @property
+    def lab(self) -> str | None:
+        """The laboratory that ran it, of an imported bundle; None for our own."""
+        return self.records[0].lab
 
     @property
     def n(self) -> int:
@@ -81,9 +86,14 @@ class Group:
 
     @property
     def name(self) -> str:
-        """What tells it from other groups of the same cell: `short, split, n=5, changed epochs=3`."""
+        """What tells it from other groups of the same cell: `short, split, n=5, changed epochs=3 (lab oxford)`."""
         changed = "".join(f", changed {key}={value}" for key, value in (self.spec.get("overrides") or {}).items())
-        return f"{self.spec.get('preset')}, {self.spec.get('protocol')}, n={self.n}{changed}"
+        return f"{self.spec.get('preset')}, {self.spec.get('protocol')}, n={self.n}{changed}{lab_suffix(self.lab)}"
+
+
+def lab_suffix(lab: str | None) -> str:
+    """What a name shows beside it of another laboratory: ` (lab oxford)`; nothing for our own."""
+    return f" (lab {lab})" if lab else ""
 
 
 def spread_of(values: list[float | None]) -> Spread | None:
@@ -130,15 +140,22 @@ def preferred(groups: Iterable[Group], protocol: str) -> list[Group]:
     """The groups that could fill one cell, the one that fills it first.
 
     The rule: budget (in the order of `PRESETS`, then any other), then the protocol of the published number, then unchanged
-    settings before changed ones, then more seeds, then the newest.
+    settings before changed ones, then our own before other laboratories', then more seeds, then the newest.
     """
 
     def rank(group: Group) -> tuple[Any, ...]:
         spec = group.spec
-        return preset_rank(spec.get("preset")), spec.get("protocol") != protocol, bool(spec.get("overrides")), -group.n
+        asked_for = spec.get("protocol") == protocol
+        return preset_rank(spec.get("preset")), not asked_for, bool(spec.get("overrides")), group.lab is not None, -group.n
 
     newest_first = sorted(groups, key=lambda group: max(record.created for record in group.records), reverse=True)
     return sorted(newest_first, key=rank)
+
+
+def contest(group: Group) -> tuple[Any, ...]:
+    """Groups are ranked against each other only where this agrees: the very same images and labels, used in the same way."""
+    spec = group.spec
+    return spec["dataset"], spec["protocol"], spec.get("data_fingerprint"), group.is_labelled
 
 
 def preset_rank(preset: str | None) -> int:
@@ -146,11 +163,15 @@ def preset_rank(preset: str | None) -> int:
     return PRESETS.index(preset) if preset in PRESETS else len(PRESETS)
 
 
-def deviations(group: Group) -> list[str]:
-    """What a reader must know beside the mean of a group: changed settings, few seeds, the data, early ends."""
+def deviations(group: Group, own: Collection[str] = ()) -> list[str]:
+    """What a reader must know beside the mean of a group: changed settings, few seeds, the data, early ends.
+
+    Settings named in `own` are what the row is about, and no deviation.
+    """
     spec, told = group.spec, []
-    if spec.get("overrides"):
-        told.append("Changed settings: " + ", ".join(f"{key}={value}" for key, value in spec["overrides"].items()) + ".")
+    changed = [f"{key}={value}" for key, value in (spec.get("overrides") or {}).items() if key not in own]
+    if changed:
+        told.append(f"Changed settings: {', '.join(changed)}.")
     data = group.records[-1].provenance.get("data") or {}
     classes, clusters = data.get("n_classes"), spec.get("n_clusters")
     told += _labels_used(group) + _scored_images_used(group) + _other_predictions(group)
@@ -217,7 +238,7 @@ def _early_end(record: Record) -> str:
 
 def _key(record: Record) -> str:
     spec = {name: value for name, value in record.spec.items() if name != "seed"}
-    return json.dumps([spec, record.metrics_version], sort_keys=True, default=str)
+    return json.dumps([spec, record.metrics_version, record.lab], sort_keys=True, default=str)
 
 
 def _seed_order(seed: Any) -> tuple[bool, Any]:

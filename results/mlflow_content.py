@@ -56,6 +56,7 @@ def tags(record: Record) -> dict[str, str]:
         **_as_tags(
             {
                 "clusterbench.status": record.status,
+                "clusterbench.lab": record.lab,
                 "clusterbench.stop_reason": record.stop_reason,
                 "clusterbench.error": record.error and f"{record.error.get('type')}: {record.error.get('message')}",
                 "clusterbench.metrics_version": record.metrics_version,

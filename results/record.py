@@ -6,6 +6,7 @@ A record is a folder::
     epochs.jsonl    one JSON object per epoch, only ever appended to
     labels.npz      truth and predicted clusters, so that a new metric needs no training
     config.yaml     the resolved configuration, as `bench run --config` takes it
+    origin.json     only where another laboratory ran it: whose it is, and the bundle that it came in
 
 Tables, pages and trackers are fed from records and can be rebuilt from them.
 """
@@ -23,7 +24,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .collector import uncollected
 from .files import RecordError, append_line, plain, reason, refusals, replace_file, smallest_signed, write_json
+from .origin import read_origin
 
 __all__ = ["SCHEMA", "SELECTIONS", "Record", "RecordError", "RecordWriter", "Selection", "Status", "find_damaged",
            "find_records", "now", "read_epochs", "read_record", "scan_records", "write_json"]  # fmt: skip
@@ -55,6 +58,8 @@ class Record(BaseModel):
             `reused` ones, whose making is not in this cost, and `made` ones, whose making is.
         provenance: code, packages, hardware, data and the command, as found when the trial started.
         error: type, message and traceback of a failed trial.
+        origin: of a record that another laboratory ran: its name `lab`, the `bundle` it came in, that file's `sha256`, the time
+            `imported`, and whether the `metrics` were `recomputed` from the labels. None for our own. Not part of record.json.
         folder: where it was read from; not part of the file.
     """
 
@@ -77,7 +82,13 @@ class Record(BaseModel):
     cost: dict[str, Any] = {}
     provenance: dict[str, Any] = {}
     error: dict[str, Any] | None = None
+    origin: dict[str, Any] | None = Field(None, exclude=True)
     folder: Path = Field(Path(), exclude=True)
+
+    @property
+    def lab(self) -> str | None:
+        """The laboratory that ran it; None for our own."""
+        return None if self.origin is None else self.origin["lab"]
 
     @property
     def is_complete(self) -> bool:
@@ -127,7 +138,7 @@ def read_record(folder: Path | str) -> Record:
         raise RecordError(f"{path} is damaged ({error}). Delete the folder and run the trial again.") from None
     _check_schema(path, content)
     try:
-        return Record.model_validate({**content, "folder": Path(folder)})
+        return Record.model_validate({**content, "folder": Path(folder), "origin": read_origin(Path(folder))})
     except ValidationError as error:
         raise RecordError(f"{path} is damaged ({_problems(error)}). Delete the folder and run the trial again.") from None
 
@@ -138,11 +149,12 @@ def scan_records(out: Path | str) -> tuple[list[Record], list[RecordError]]:
     Folders without a record.json are other people's and passed over; a missing `out` holds no records.
     """
     records, damaged = [], []
-    for path in sorted(Path(out).glob("*/record.json")):
-        try:
-            records.append(read_record(path.parent))
-        except RecordError as error:
-            damaged.append(error)
+    with uncollected():
+        for path in sorted(Path(out).glob("*/record.json")):
+            try:
+                records.append(read_record(path.parent))
+            except RecordError as error:
+                damaged.append(error)
     return sorted(records, key=lambda record: (record.created, record.id)), damaged
 
 
@@ -202,7 +214,7 @@ class RecordWriter:
     def update(self, **fields: Any) -> Record:
         """Change fields of record.json."""
         known = self._started.model_dump(by_alias=True)
-        return self._write(Record.model_validate({**known, **fields, "folder": self.folder}))
+        return self._write(Record.model_validate({**known, **fields, "folder": self.folder, "origin": self._started.origin}))
 
     def append_epoch(self, row: Mapping[str, Any]) -> None:
         """Add one row to epochs.jsonl, after cutting off what a killed writer may have left half written."""

@@ -1,4 +1,4 @@
-"""`bench import`: records into MLflow, from folders or from an archive, as often as one likes."""
+"""`bench import`: records into MLflow, from folders or from a laboratory's bundle, as often as one likes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import one_line, say
+from .export import LAB
 from .help import examples
 from .options import Mlflow, Out, Quiet, output_folder
 
 if TYPE_CHECKING:
-    from ..exchange import Found, Taken
+    from ..exchange.folders import Found
+    from ..exchange.taking import Taken
 
+BUNDLES = "Bundles"
 GIVES_UP_AFTER = 3  # refusals in a row: the store is away, and every further try costs seconds
 
 
@@ -22,7 +25,8 @@ def add_to(app: typer.Typer) -> None:
         "bench import",
         "bench import --out results --mlflow http://127.0.0.1:5000",
         "bench import runs/laptop runs/cluster --experiment comparison",
-        "bench import colleague.tar.gz --mlflow off",
+        "bench import oxford.tar.gz --mlflow off",
+        "bench import our-cluster.tar.gz --lab cambridge",
     )
     app.command("import", epilog=examples(*lines))(import_records)
 
@@ -32,7 +36,7 @@ def import_records(
         list[Path] | None,
         typer.Argument(
             metavar="[DIR|FILE]",
-            help="Folders of records, or archives made by bench export, which are unpacked into --out first.",
+            help="Folders of records, or bundles made by bench export, which are merged into --out first.",
             show_default="--out",
         ),
     ] = None,
@@ -40,32 +44,69 @@ def import_records(
     experiment: Annotated[
         str, typer.Option(metavar="NAME", help="MLflow experiment; made if missing.", rich_help_panel="Where")
     ] = "clusterbench",
+    lab: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", envvar=LAB, help="Your laboratory: its bundles hold your own records.", rich_help_panel=BUNDLES
+        ),
+    ] = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(
+            "--sha256",
+            metavar="HEX",
+            help="Take the one bundle only if this is its SHA-256, as told by its sender.",
+            rich_help_panel=BUNDLES,
+        ),
+    ] = None,
+    unverified: Annotated[
+        bool,
+        typer.Option(
+            "--unverified", help="Take an archive without a manifest too, unchecked, as your own.", rich_help_panel=BUNDLES
+        ),
+    ] = False,
     out: Out = None,
     quiet: Quiet = False,
 ) -> None:
-    """Feed records to MLflow: what did not arrive while they ran, or another store.
+    """Merge another laboratory's bundle into your records, and feed records to MLflow.
 
-    Nothing is ever doubled: what is there already stays as it is. Records that are not finished are passed over.
+    A bundle is taken whole or not at all. It is refused, with the reason, if:
 
-    No record on disk is overwritten: an archive's record of another content under the same name is left out and named.
+    - a checksum is wrong, or a file is there that is not in the manifest;
+
+    - a record's id is not the hash of its spec;
+
+    - metrics do not follow from the label vectors beside them, or from the epochs;
+
+    - true labels are not those of your own records on the same data.
+
+    Its records lie beside yours in folders that end in @LAB, and are shown side by side, never averaged.
+
+    No record on disk is overwritten or doubled. MLflow gets what it lacks, and nothing twice.
+
+    Records that are not finished are passed over.
     """
     from ...results.record import RecordError
-    from ..exchange import read_all, record_folders
+    from ..exchange.folders import read_all, record_folders
     from ..tracking import store_uri
 
     folder = output_folder(out)
     uri = store_uri(mlflow, folder)
     folders: list[Path] = []
     refused = 0
+    bundles = [source for source in sources or () if source.is_file()]
+    if sha256 is not None and len(bundles) != 1:
+        raise typer.BadParameter("It is of one bundle; name one.", param_hint="--sha256")
     for source in sources or [folder]:
         if source.is_file():
-            taken = _unpack(source, folder, quiet)
+            _check_sum(source, sha256)
+            taken = _merge(source, folder, lab, unverified, quiet)
             folders += taken.folders
             refused += len(taken.refused)
         elif source.is_dir():
             folders += record_folders(source)
         else:
-            raise RecordError(f"{source} is neither a folder of records nor an archive of them.")
+            raise RecordError(f"{source} is neither a folder of records nor a bundle of them.")
     if not folders and not refused:
         say(f"no record in {', '.join(map(str, sources or [folder]))}. Make one: bench run --method iic --dataset digits")
     found = read_all(dict.fromkeys(path.resolve() for path in folders))
@@ -77,18 +118,34 @@ def import_records(
     raise typer.Exit(1 if failed or found.damaged or refused else 0)
 
 
-def _unpack(archive: Path, out: Path, quiet: bool) -> Taken:
+def _check_sum(bundle: Path, promised: str | None) -> None:
+    """Raise `RecordError` for a bundle that is not the one that was promised."""
+    if promised is None:
+        return
+    from ...results.record import RecordError
+    from ..exchange.manifest import sum_of
+
+    found = sum_of(bundle).sha256
+    if found != promised.strip().lower():
+        raise RecordError(f"{bundle} is refused: its SHA-256 is {found}, not what you gave. Fetch it again.")
+
+
+def _merge(bundle: Path, out: Path, lab: str | None, unverified: bool, quiet: bool) -> Taken:
     from rich.console import Console
 
     from ..data_progress import DataProgress
-    from ..exchange import take
+    from ..exchange.taking import take
 
     with DataProgress(Console(stderr=True, highlight=False), quiet=quiet) as shown:
-        taken = take(archive, out, progress=shown)
+        taken = take(bundle, out, lab=lab, unverified=unverified, progress=shown)
+    if not taken.is_verified:
+        say(f"{bundle.name} has no manifest: nothing in it was checked, and its records count as your own")
     for line in taken.refused:
         say(line)
-    here = len(taken.folders) - taken.came
-    typer.echo(f"{archive.name}: {taken.came} new, {here} here already, {len(taken.refused)} left out; in {out}")
+    if taken.not_recomputed:
+        say(f"{taken.not_recomputed} came without label vectors, so their metrics could not be computed again")
+    here, whose = len(taken.folders) - taken.came, f"of {taken.lab}" if taken.lab else "your own"
+    typer.echo(f"{bundle.name}: {taken.came} new, {here} here already, {len(taken.refused)} left out; in {out}, {whose}")
     return taken
 
 

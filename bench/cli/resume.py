@@ -114,14 +114,15 @@ def _without_command(folder: Path) -> int:
 
 
 def _unfinished(folder: Path) -> list[Record]:
-    """The records of trials that were interrupted or killed, or are running now; oldest first."""
+    """The records of our own trials that were interrupted or killed, or are running now; oldest first."""
     from ...results.record import scan_records
     from ..trial_folder import INTERRUPTED
 
     records, damaged = scan_records(folder)
     for error in damaged:
         say(str(error))
-    return [record for record in records if record.status == "running" or record.stop_reason == INTERRUPTED]
+    left = (record for record in records if record.status == "running" or record.stop_reason == INTERRUPTED)
+    return [record for record in left if record.lab is None]
 
 
 def _how_far(record: Record) -> str:

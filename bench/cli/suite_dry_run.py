@@ -48,7 +48,7 @@ def tell(part: Suite, planned: Sequence[Cell], out: Path, data_root: Path | None
     trials = outlook(planned, out, data_root)
     if force:
         trials = [replace(trial, state=State.TO_DO, told="to do from the start", share_left=1.0) for trial in trials]
-    past, missing = PastRuns(find_records(out)), lacking(planned)
+    past, missing = PastRuns(record for record in find_records(out) if record.lab is None), lacking(planned)
     lines = [_sums(trials, missing, out)]
     if trials:
         lines.append(f"time left: {past.estimate(trials, _at_a_time(placement))}")

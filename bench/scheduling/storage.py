@@ -33,7 +33,7 @@ from .remote import Remote, State, is_uri
 
 RECORD = "record.json"
 CHECKPOINTS = "checkpoint/"
-FOR_TABLES = (RECORD, "epochs.jsonl", "config.yaml", "labels.npz", "snapshots.npz")
+FOR_TABLES = (RECORD, "epochs.jsonl", "config.yaml", "labels.npz", "snapshots.npz", "origin.json")
 AT_A_TIME = 16  # records that are brought together; small files wait for the network, not for this node
 
 

@@ -14,8 +14,9 @@ FILES = {"record.json", "config.yaml", "epochs.jsonl"}
 
 
 @pytest.fixture
-def records(bench: Bench) -> Path:
-    """The default output folder with two finished records, one that runs, and an empty store."""
+def records(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The default output folder with two finished records, one that runs, and an empty store; our laboratory has a name."""
+    monkeypatch.setenv("CLUSTERBENCH_LAB", "ours")
     tools.new_store(bench.out)
     for seed in (0, 1):
         (tools.complete(bench.out, seed).folder / "model.safetensors").write_bytes(b"weights")
@@ -32,9 +33,10 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def repacked(archive: Path, target: Path, changes: dict[str, bytes]) -> Path:
-    """A copy of an archive with other contents, and with more members."""
+    """A copy of an archive with other contents, with more members, and without a manifest, as archives once were."""
     with tarfile.open(archive) as source, tarfile.open(target, "w:gz") as packed:
         members = {entry.name: source.extractfile(entry).read() for entry in source}  # type: ignore[union-attr]
+        del members["manifest.json"]
         for name, data in {**members, **changes}.items():
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
@@ -76,7 +78,7 @@ def test_a_dead_store_is_not_asked_for_every_record(bench: Bench, records: Path,
 
 def test_what_is_no_folder_or_holds_nothing_is_said(bench: Bench, tmp_path: Path) -> None:
     absent = bench("import", "nowhere")
-    assert absent.code == 1 and "nowhere is neither a folder of records nor an archive" in absent.said
+    assert absent.code == 1 and "nowhere is neither a folder of records nor a bundle" in absent.said
     (tmp_path / "empty").mkdir()
     nothing = bench("import", "empty", "--mlflow", "off")
     assert nothing.code == 0 and "no record in empty. Make one: bench run" in nothing.said
@@ -126,7 +128,39 @@ def test_another_record_of_the_same_name_is_left_as_it_is(bench: Bench, records:
     before = content(records)
     ran = bench("import", "share.tar.gz", "--mlflow", "off")
     assert ran.code == 1 and ": 0 new, 1 here already, 1 left out" in ran.out
+    assert f"{folder_of(0)} tells another story of that run" in ran.said and content(records) == before
+
+
+def test_an_archive_without_a_manifest_is_taken_only_unverified(bench: Bench, records: Path, tmp_path: Path) -> None:
+    bench("export", "share.tar.gz")
+    old = repacked(Path("share.tar.gz"), tmp_path / "old.tar.gz", {})
+    other = tmp_path / "elsewhere"
+    refused = bench("import", str(old), "--out", str(other), "--mlflow", "off")
+    assert refused.code == 1 and "--unverified" in refused.said and content(other) == {}
+    taken = bench("import", str(old), "--out", str(other), "--mlflow", "off", "--unverified")
+    assert taken.code == 0 and "nothing in it was checked, and its records count as your own" in taken.said
+    assert taken.out.startswith("old.tar.gz: 2 new, 0 here already, 0 left out") and not list(other.rglob("origin.json"))
+    assert content(other) == {name: data for name, data in content(records).items() if name in content(other)}
+
+
+def test_an_unverified_archive_overwrites_nothing(bench: Bench, records: Path, tmp_path: Path) -> None:
+    bench("export", "share.tar.gz")
+    old = repacked(Path("share.tar.gz"), tmp_path / "old.tar.gz", {})
+    (mine := records / folder_of(0) / "record.json").write_text(mine.read_text().replace('"abc"', '"my own"'))
+    before = content(records)
+    ran = bench("import", str(old), "--mlflow", "off", "--unverified")
+    assert ran.code == 1 and ": 0 new, 1 here already, 1 left out" in ran.out
     assert f"{folder_of(0)} holds another record of that name" in ran.said and content(records) == before
+
+
+def test_records_of_another_laboratory_are_runs_of_their_own_in_mlflow(bench: Bench, records: Path) -> None:
+    bench("import")
+    elsewhere = records.parent / "oxford"
+    tools.complete(elsewhere, 0)
+    bench("export", "oxford.tar.gz", "--lab", "oxford", "--out", str(elsewhere))
+    assert bench("import", "oxford.tar.gz").code == 0
+    found = {run.info.run_name: run.data.tags.get("clusterbench.lab") for run in tools.runs(f"sqlite:///{records}/mlflow.db")}
+    assert found == {folder_of(0): None, folder_of(1): None, f"{folder_of(0)}@oxford": "oxford"}
 
 
 def test_only_the_files_of_records_are_taken(bench: Bench, records: Path, tmp_path: Path) -> None:
@@ -135,7 +169,7 @@ def test_only_the_files_of_records_are_taken(bench: Bench, records: Path, tmp_pa
     damaged = {f"{folder_of(1)}/record.json": b"{"}
     repacked(Path("share.tar.gz"), tmp_path / "changed.tar.gz", foreign | damaged)
     other = tmp_path / "elsewhere"
-    ran = bench("import", "changed.tar.gz", "--out", str(other), "--mlflow", "off")
+    ran = bench("import", "changed.tar.gz", "--out", str(other), "--mlflow", "off", "--unverified")
     assert ran.code == 1 and f"{folder_of(1)} in the archive/record.json is damaged" in ran.said
     assert set(content(other)) == {f"{folder_of(0)}/{name}" for name in FILES}
 

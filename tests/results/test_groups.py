@@ -33,6 +33,14 @@ def test_what_differs_in_more_than_the_seed_is_never_averaged(make_record: MakeR
     assert [group.n for group in groups] == [1, 1]
 
 
+def test_two_laboratories_are_never_averaged_and_named(make_record: MakeRecord) -> None:
+    ours = [make_record(seed=seed) for seed in range(2)]
+    theirs = [make_record(seed=seed, origin={"lab": "oxford"}) for seed in range(3)]
+    groups = {group.lab: group for group in group_records([*ours, *theirs])}
+    assert {lab: group.n for lab, group in groups.items()} == {None: 2, "oxford": 3}
+    assert groups[None].name == "paper, full, n=2" and groups["oxford"].name == "paper, full, n=3 (lab oxford)"
+
+
 def test_the_order_of_settings_in_a_file_does_not_split_a_group(make_record: MakeRecord) -> None:
     (group,) = group_records([make_record(seed=0, config={"a": 1, "b": 2}), make_record(seed=1, config={"b": 2, "a": 1})])
     assert group.n == 2
@@ -79,6 +87,8 @@ def test_failed_running_and_interrupted_runs_do_not_count_but_are_named(make_rec
     ({"preset": "paper", "protocol": "split"}, {"preset": "short", "protocol": "full"}),
     ({"protocol": "full"}, {"protocol": "split", "seeds": 5}),
     ({"overrides": {}}, {"overrides": {"lr": 1}, "seeds": 5}),
+    ({"origin": None}, {"origin": {"lab": "oxford"}, "seeds": 5, "created": "2025-09-01"}),
+    ({"origin": {"lab": "oxford"}}, {"overrides": {"lr": 1}, "seeds": 5}),
     ({"config": {"a": 1}, "seeds": 3}, {"config": {"a": 2}, "seeds": 2, "created": "2025-09-01"}),
     ({"config": {"a": 1}, "created": "2025-02-01"}, {"config": {"a": 2}, "created": "2025-01-01"}),
 ])  # fmt: skip
@@ -88,8 +98,8 @@ def test_the_rule_for_which_group_fills_a_cell(make_record: MakeRecord, better: 
         return [make_record(seed=seed, **settings) for seed in range(about.get("seeds", 1))]
 
     for records in (of(better) + of(worse), of(worse) + of(better)):
-        first = preferred(group_records(records), "full")[0]
-        assert first.records[0].spec == of(better)[0].spec
+        first = preferred(group_records(records), "full")[0].records[0]
+        assert (first.spec, first.lab) == (of(better)[0].spec, of(better)[0].lab)
 
 
 def test_the_protocol_of_the_published_number_comes_first(make_record: MakeRecord) -> None:
