@@ -7,6 +7,7 @@ that label maps of any number of pixels are scored exactly in a fixed amount of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +16,15 @@ import numpy as np
 from ..datasets.base import DataError, Images, LabelMaps, TrialData
 from ..methods.base import Method, MethodError
 from ..methods.registry import methods
-from ..results.mapping import Kind, intersection_over_union, label_fractions, map_clusters, mapped_accuracy
-from ..results.metrics import Scores, count_pairs, score_counts, summarise_heads
+from ..results.mapping import Kind
+from ..results.metrics import Scores
+from ..results.scoring import OTHER, NothingToMapOn, Scoring
 from .checks import check_chosen_head, checked_part, wrong_predictions
 from .selection import Choice
 from .spec import WITH_LABELS, TrialSpec
 
 MAPS_SHOWN = 16
 PER_HEAD = ("acc", "nmi", "ari", "clusters_used")
-OTHER = "other/"  # begins the names of what the method's other ways to predict give
 Labels = np.ndarray | LabelMaps
 Predict = Callable[[Images], Iterator[np.ndarray]]
 
@@ -76,6 +77,16 @@ class Judge:
         if data.mapping_labels is not None and not self.learns:
             self.mapping_labels = data.mapping_labels if self.per_pixel else np.asarray(data.mapping_labels)
         self.shown = np.arange(min(MAPS_SHOWN, len(self.labels)))
+        self.scoring = Scoring(
+            self.n_clusters,
+            self.n_classes,
+            self.kind,
+            truth=None if self.per_pixel else np.asarray(self.labels),
+            mapping_truth=None if self.per_pixel or self.mapping_labels is None else np.asarray(self.mapping_labels),
+            maps_elsewhere=self.mapping_labels is not None,
+            seed=spec.seed if self._has_fractions else None,
+            chosen_with=None if data.mapping_labels is None else {"metric": "acc", "labels_of": self._splits("scored")},
+        )
 
     @property
     def kind(self) -> Kind:
@@ -87,14 +98,19 @@ class Judge:
     @property
     def mapping(self) -> dict[str, Any]:
         """What the record says of the map: its kind, and the splits whose labels it was found on."""
-        return {"on": list(self.data.about.get("roles", {}).get("mapping", ())), "kind": self.kind}
+        return {"on": self._splits("mapping"), "kind": self.kind}
+
+    def _splits(self, role: str) -> list[str]:
+        return list(self.data.about.get("roles", {}).get(role, ()))
 
     def judge(self, method: Method) -> Judgement:
         """Predict, and score every sub-head. Raises `MethodError` if the predictions are not what they must be."""
         predictions, beside = self._found(method, method.predict_batches)
-        evidence = self._evidence(predictions, beside)
+        evidence = self.scoring.evidence(predictions, beside)
+        with self._told():
+            heads = self.scoring.scores(evidence)
         others = {} if self.per_pixel else self._others(method, len(predictions))
-        return Judgement(predictions, beside | others, self._all_scores(evidence), evidence[1])
+        return Judgement(predictions, beside | others, heads, evidence[1])
 
     def _others(self, method: Method, heads: int) -> dict[str, np.ndarray]:
         """What the method's other ways to predict give, as `beside` has it: `other/NAME` and all beside it."""
@@ -124,7 +140,7 @@ class Judge:
         for found in predict(images):
             part = checked_part(method, found, (len(labels) - done, *labels.shape[1:]), heads)
             if self.per_pixel:
-                counts = counts + self._counts(part, labels[done : done + part.shape[1]])
+                counts = counts + self.scoring.counts(part, labels[done : done + part.shape[1]])
             if done < to_keep:
                 kept.append(part[:, : to_keep - done].copy() if part.shape[1] > to_keep - done else part)
             done, heads = done + part.shape[1], len(part)
@@ -134,72 +150,27 @@ class Judge:
         beside = {f"{prefix}confusion": counts[..., :-1], f"{prefix}sizes": counts.sum(axis=-1)} if self.per_pixel else {}
         return np.concatenate(kept, axis=1), beside
 
-    def _counts(self, predictions: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """int64 (H, K, C + 1)."""
-        return np.stack([count_pairs(head, labels, self.n_clusters, self.n_classes) for head in predictions])
-
-    def _evidence(self, predictions: np.ndarray, beside: Mapping[str, np.ndarray]) -> tuple[np.ndarray, ...]:
-        """The matrices (H, K, C) of the scored images, the sizes (H, K) of their clusters, and the matrices that find the map."""
-        if self.per_pixel:
-            confusion, sizes = beside["confusion"], beside["sizes"]
-            return confusion, sizes, beside.get("mapping-confusion", confusion)
-        counts = self._counts(predictions, np.asarray(self.labels))
-        confusion, sizes = counts[..., :-1], counts.sum(axis=-1)
-        if self.mapping_labels is None:
-            return confusion, sizes, confusion
-        return confusion, sizes, self._counts(beside["mapping"], np.asarray(self.mapping_labels))[..., :-1]
-
-    def scored(self, predictions: np.ndarray, beside: Mapping[str, np.ndarray]) -> list[Scores]:
-        """The metrics of every sub-head, of what `judge` returned."""
-        return self._all_scores(self._evidence(predictions, beside))
-
-    def _all_scores(self, evidence: tuple[np.ndarray, ...]) -> list[Scores]:
-        return [self._scores(*each) for each in zip(*evidence, strict=True)]
-
-    def _scores(self, confusion: np.ndarray, sizes: np.ndarray, found_on: np.ndarray) -> Scores:
-        scores = score_counts(confusion, sizes)
-        if not confusion.any():
-            return {**scores, "miou": None, "iou": None} if self.per_pixel else scores
-        if not found_on.any():
-            raise DataError(f"{self.data.name}: no label of {' and '.join(self.mapping['on'])} is known to find the mapping on.")
-        classes = map_clusters(found_on, self.kind)
-        if self.mapping_labels is not None or self.learns:
-            scores["acc"] = mapped_accuracy(confusion, classes)
-        if self.per_pixel:
-            iou = intersection_over_union(confusion, classes)
-            scores |= {"miou": float(np.mean([value for value in iou if value is not None])), "iou": iou}
-        return scores
-
     def metrics(self, choices: Mapping[Any, Choice]) -> dict[str, dict[str, Any]]:
         """What record.json says of each selection."""
-        return {name: self._chosen(name, choice) for name, choice in choices.items()}
+        with self._told():
+            return {
+                name: self.scoring.selection(
+                    name, epoch=choice.epoch, head=choice.head, predictions=choice.predictions, beside=choice.beside
+                )
+                for name, choice in choices.items()
+            }
 
-    def _chosen(self, name: str, choice: Choice) -> dict[str, Any]:
-        heads = self.scored(choice.predictions, choice.beside)
-        about = {"epoch": choice.epoch, "head": choice.head, "heads": summarise_heads(heads)}
-        if name == "oracle" and self.data.mapping_labels is not None:
-            about["chosen_with"] = {"metric": "acc", "labels_of": list(self.data.about.get("roles", {}).get("scored", ()))}
-        if self._has_fractions and heads[choice.head]["acc"] is not None:
-            about["label_fractions"] = self._fractions(choice)
-        if others := self._scored_others(choice):
-            about["other_predictions"] = others
-        return {**heads[choice.head], **about}
-
-    def _scored_others(self, choice: Choice) -> dict[str, Scores]:
-        """The metrics of the method's other ways to predict in that epoch, by name, by the sub-head that was chosen."""
-        found = {key.removeprefix(OTHER): array for key, array in choice.beside.items() if key.startswith(OTHER)}
-        names = [name for name in found if "/" not in name]
-        beside = {name: {key.removeprefix(f"{name}/"): each for key, each in found.items()} for name in names}
-        return {name: self.scored(found[name], beside[name])[choice.head] for name in names}
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except NothingToMapOn:
+            splits = " and ".join(self.mapping["on"])
+            raise DataError(f"{self.data.name}: no label of {splits} is known to find the mapping on.") from None
 
     @property
     def _has_fractions(self) -> bool:
         return self.spec.protocol == WITH_LABELS and self.mapping_labels is not None and not self.per_pixel
-
-    def _fractions(self, choice: Choice) -> list[dict[str, Any]]:
-        confusion = self._counts(choice.predictions[choice.head][None], np.asarray(self.labels))[0, :, :-1]
-        clusters, truth = choice.beside["mapping"][choice.head], np.asarray(self.mapping_labels)
-        return label_fractions(clusters, truth, confusion, self.kind, self.spec.seed)
 
     def arrays(self, choices: Mapping[Any, Choice]) -> dict[str, Any]:
         """What labels.npz holds.

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .help import examples
-from .options import DataRoot, complete_names
+from .options import DataRoot, Out, complete_datasets, complete_names, output_folder
+from .output import FormatOption, OutputOption
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,14 +28,30 @@ _NAMES = {"size_mb": "download", "prepared_mb": "prepared", "store": "arrays of"
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command("show", epilog=examples("bench show iic", "bench show mnist", "bench show quick"))(show)
+    lines = ("bench show iic", "bench show mnist", "bench show quick", "bench show iic --card --dataset mnist --out results")
+    app.command("show", epilog=examples(*lines))(show)
 
 
 def show(
     name: Annotated[str, typer.Argument(help="A method, data set or suite.", autocompletion=complete_names)],
+    card: Annotated[
+        bool,
+        typer.Option("--card", help="The method's fidelity card: published and own numbers, every deviation, collapsed seeds."),
+    ] = False,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option("--dataset", "-d", help="With --card: only this one; may be repeated.", autocompletion=complete_datasets),
+    ] = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
+    out: Out = None,
     data_root: DataRoot = None,
 ) -> None:
-    """Show a method, data set or suite: what it is, settings, presets, traps, published numbers, and how to run it."""
+    """Show a method, data set or suite: what it is, settings, presets, traps, published numbers, and how to run it.
+
+    --card holds the method's runs against what was published: the difference in standard errors for each way to choose an
+    epoch, the selection gap, how many seeds collapsed, and everything that was done otherwise.
+    """
     from rich.console import Console, Group
 
     from ...datasets.catalogue import datasets
@@ -44,6 +61,13 @@ def show(
     from ..suites import suites
     from ..terminal import emit
 
+    if card:
+        from .fidelity import show_cards
+
+        show_cards(name, dataset or (), output_folder(out), form, output)
+        return
+    if dataset or out or form or output:
+        raise typer.BadParameter("only --card takes these.", param_hint="--dataset, --out, --format, --output")
     if name in methods:
         parts = _of_method(name)
     elif parse(name).base in datasets.names():
