@@ -16,7 +16,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..results import unlabelled
 from ..results.grid import NONE, duration, percent
+from ..results.groups import Group as Seeds
 from ..results.groups import Spread, group_records
 from ..results.record import Record
 from . import diagnostics
@@ -39,12 +41,12 @@ def show(console: Console, record: Record, steps: Sequence[str] = ()) -> None:
 def show_line(console: Console, record: Record) -> None:
     """Print one of several results in a line, and under it what a reader must know beside it."""
     own, spec = record.metrics.get("own-loss", {}), record.spec
-    told = [
-        *(f"{name.upper()} {percent(own.get(name))}" for name in METRICS),
-        f"{_clusters(own, record)} clusters",
-        f"oracle ACC {percent(record.score('acc', 'oracle'))}",
-        duration(record.cost.get("total_seconds")),
-    ]
+    told = [f"{_clusters(own, record)} clusters", duration(record.cost.get("total_seconds"))]
+    if unlabelled.told(record):
+        told[:0] = [f"{name} {text}" for name, text in _without_labels(record)[1:]]
+    else:
+        told[:0] = [f"{name.upper()} {percent(own.get(name))}" for name in METRICS]
+        told.insert(-1, f"oracle ACC {percent(record.score('acc', 'oracle'))}")
     heading = f"{spec['method']} on {spec['dataset']}, seed {spec['seed']}"
     console.print(Text.assemble((heading, "bold"), f": {', '.join(told)}{_ending(record)}"), soft_wrap=True)
     for warning in warnings(record):
@@ -63,7 +65,8 @@ def show_summary(console: Console, records: Sequence[Record], failures: Sequence
         table.add_column(column, no_wrap=True)
     for column in ("seeds", "ACC %", "NMI %", "ARI %", "oracle ACC %", "time a seed"):
         table.add_column(column, justify="right", no_wrap=True)
-    for group in group_records(records):
+    groups = group_records(records)
+    for group in groups:
         spreads = [group.spread(name) for name in METRICS] + [group.spread("acc", "oracle")]
         cells = [_in_percent(spread) for spread in spreads]
         table.add_row(group.spec["dataset"], group.spec["method"], str(group.n), *cells, duration(group.cost("total_seconds")))
@@ -71,8 +74,25 @@ def show_summary(console: Console, records: Sequence[Record], failures: Sequence
         note = Text("mean ± sample standard deviation over seeds; all but the oracle chosen without labels", style="dim")
         console.print()
         emit(console, Group(table, note))
+    for group in groups:
+        if line := _agreement(group):
+            console.print(Text(line), soft_wrap=True)
     for heading, reason in failures:
         console.print(Text.assemble((f"failed: {heading}: ", "bold red"), reason), soft_wrap=True)
+
+
+def _agreement(group: Seeds) -> str:
+    """What is known of several seeds on data without labels; "" for any other group."""
+    if group.is_labelled or not unlabelled.told(group.records[0]):
+        return ""
+    apart, sure, agree = unlabelled.silhouettes(group), unlabelled.confidence(group), unlabelled.stability(group)
+    known = (("silhouette", apart), ("confidence", sure), ("ARI between seeds", agree))
+    told = [
+        f"{name} {spread.mean:.2f}" + (f" ± {spread.std:.2f}" if spread.std is not None else "")
+        for name, spread in known
+        if spread
+    ]
+    return f"no labels: {group.spec['method']} on {group.spec['dataset']}: {', '.join(told)}" if told else ""
 
 
 def show_next(console: Console, steps: Sequence[str]) -> None:
@@ -101,7 +121,7 @@ def warnings(record: Record) -> list[str]:
         told.append(f"only {used} of {clusters} clusters are used: the others are empty (collapse)")
     told += diagnostics.told(record.diagnostics, clusters)
     if own and own.get("acc") is None:
-        told.append("the data has no labels, so nothing can be scored")
+        told.append("the data has no labels, so nothing can be scored (bench sheet RUN shows the clusters)")
     return [*told, *map(str, data.get("notes") or ())]
 
 
@@ -122,6 +142,9 @@ def next_steps(
     steps += [f"bench leaderboard --dataset {shlex.quote(dataset)}{where}" for dataset in [*datasets][:1]]
     if any(record.spec.get("task", "clustering") == "clustering" for record in records):
         steps.append(f"bench tables 1{where}")
+    unscored = next((record for record in records if unlabelled.told(record)), None)
+    if unscored is not None:
+        steps.insert(0, f"bench sheet {shlex.quote(str(unscored.folder))} --html sheet.html")
     return [*steps, viewer] if viewer else steps
 
 
@@ -133,6 +156,8 @@ def _body(record: Record, steps: Sequence[str]) -> RenderableType:
         facts.add_row("gap", f"{100 * record.selection_gap:+.1f} points of ACC, had labels chosen epoch and head")
     for name, scores in (record.metrics.get("own-loss", {}).get("other_predictions") or {}).items():
         facts.add_row("also", f"{name}: {', '.join(f'{metric.upper()} {percent(scores.get(metric))}' for metric in METRICS)}")
+    for name, text in _without_labels(record):
+        facts.add_row(name, text)
     if loss := _loss(record):
         facts.add_row("loss", loss)
     facts.add_row("cost", _cost(record))
@@ -148,19 +173,44 @@ def _scores(record: Record) -> Table:
     """A row for each way of choosing, and the average over sub-heads where there are several."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("chosen by", no_wrap=True)
-    for column in (*(f"{name.upper()} %" for name in METRICS), "clusters", "head", "epoch"):
+    metrics = () if unlabelled.told(record) else METRICS
+    for column in (*(f"{name.upper()} %" for name in metrics), "clusters", "head", "epoch"):
         table.add_column(column, justify="right", no_wrap=True)
     for selection, title in CHOICES.items():
+        if selection == "oracle" and not metrics:
+            continue
         chosen = record.metrics.get(selection, {})
         place = (_clusters(chosen, record), str(chosen.get("head", NONE)), str(chosen.get("epoch", NONE)))
         style = {"own-loss": "bold", "oracle": "dim"}.get(selection)
-        table.add_row(title, *(percent(chosen.get(name)) for name in METRICS), *place, style=style)
+        table.add_row(title, *(percent(chosen.get(name)) for name in metrics), *place, style=style)
         heads = chosen.get("heads") or {}
-        if selection == "own-loss" and heads.get("n", 1) > 1:
+        if selection == "own-loss" and heads.get("n", 1) > 1 and metrics:
             table.add_row(
-                f"mean of {heads['n']} sub-heads", *(_in_percent(_of_heads(heads, name)) for name in METRICS), "", "all", place[2]
+                f"mean of {heads['n']} sub-heads", *(_in_percent(_of_heads(heads, name)) for name in metrics), "", "all", place[2]
             )
     return table
+
+
+def _without_labels(record: Record) -> list[tuple[str, str]]:
+    """What stands in the place of scores where nothing is labelled."""
+    found = unlabelled.told(record)
+    if not found:
+        return []
+    sizes, sure, apart = found["sizes"], found.get("confidence"), found.get("silhouette")
+    total = max(1, sum(sizes))
+    told = [
+        (
+            "sizes",
+            f"largest cluster {percent(max(sizes) / total)} %, smallest {percent(min(sizes) / total)} % of {total:,} images",
+        )
+    ]
+    if sure:
+        told.append(
+            ("confidence", f"{sure['mean']:.2f} on average, {percent(sure['sure'], 0)} % of {sure['n']:,} images at 0.9 or more")
+        )
+    if apart:
+        told.append(("silhouette", f"{apart['value']:.3f} on {apart['features']} ({apart['n']:,} images)"))
+    return told
 
 
 def _of_heads(heads: Mapping[str, Any], name: str) -> Spread | None:

@@ -82,7 +82,7 @@ class Checkpoints:
             RecordError: the disk refuses.
         """
         began = time.monotonic()
-        _check_storable(checkpoint.method, "state_dict()")
+        check_storable(checkpoint.method, "state_dict()")
         with refusals(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             temporary = self.folder / ".new"
@@ -196,17 +196,17 @@ def _shallow(checkpoint: Checkpoint) -> dict[str, Any]:
     return {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
 
 
-def _check_storable(state: Any, where: str) -> None:
+def check_storable(state: Any, where: str) -> None:
     """Refuse at once what `torch.load(weights_only=True)` would refuse when it is too late."""
     if isinstance(state, torch.Tensor) or type(state) in _PLAIN:
         return
     if type(state) in (dict, OrderedDict):
         for key, value in state.items():
-            _check_storable(key, f"a key of {where}")
-            _check_storable(value, f"{where}[{key!r}]")
+            check_storable(key, f"a key of {where}")
+            check_storable(value, f"{where}[{key!r}]")
     elif type(state) in (list, tuple, torch.Size):
         for index, value in enumerate(state):
-            _check_storable(value, f"{where}[{index}]")
+            check_storable(value, f"{where}[{index}]")
     else:
         kind = type(state).__name__
         raise MethodError(f"{where} is a {kind}, which cannot be saved. Use tensors, numbers, texts, lists and dicts.")

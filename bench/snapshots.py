@@ -53,7 +53,7 @@ class Snapshots:
         if not wanted or self.has_failed or not _has_probabilities(method) or self._has(epoch):
             return
         rows = sample_rows(len(score))
-        found = self._ask(method, _subset(score, rows).to(method.device), epoch)
+        found = self._ask(method, subset(score, rows).to(method.device), epoch)
         if found is None:
             return
         values, head = found
@@ -111,7 +111,7 @@ def _has_probabilities(method: Method) -> bool:
     return method.task != "segmentation" and type(method).predict_proba is not Method.predict_proba
 
 
-def _subset(images: Images, rows: np.ndarray) -> Images:
+def subset(images: Images, rows: np.ndarray) -> Images:
     """The images at `rows`, cut as they are in `images`."""
     index = torch.from_numpy(rows)
     pixels = images.pixels.index_select(0, index.to(images.pixels.device))

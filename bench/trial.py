@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,9 @@ from ..methods.base import Diverged, Epoch, Method, MethodError
 from ..methods.registry import methods
 from ..results.metrics import METRICS_VERSION
 from ..results.record import Record, RecordError, RecordWriter, read_epochs
+from ..results.unlabelled import KEY as UNLABELLED
 from . import config, provenance
-from .checkpoint import Checkpoint, Checkpoints, save_weights
+from .checkpoint import Checkpoint, Checkpoints
 from .checks import check_fit, checked_losses
 from .cost import Cost
 from .diagnostics import Watch, summary
@@ -32,7 +33,9 @@ from .randomness import random_state, restore_random_state, seed_all
 from .selection import Tracker
 from .snapshots import Snapshots
 from .spec import TrialSpec
+from .trained import save_trained
 from .trial_folder import INTERRUPTED, OUT_OF_TIME, clear, find_folder, finished_record, resumed_before
+from .without_labels import examine
 
 log = logging.getLogger(__name__)
 
@@ -288,18 +291,19 @@ class TrialRun:
         self.snapshots.take(method, self.data.score, self.epochs_done, last=True)
         judge = Judge(self.spec, self.data)
         self.writer.save_labels(judge.arrays(choices))
-        model = method.state_dict().get("model")
-        if isinstance(model, Mapping):
-            save_weights(model, self.folder / "model.safetensors")
+        save_trained(method, self.folder)
         metrics = judge.metrics(choices)
         oracle, own = metrics["oracle"]["acc"], metrics["own-loss"]["acc"]
+        health = summary(read_epochs(self.folder / "epochs.jsonl"), metrics["own-loss"]["epoch"], self.spec.n_clusters)
+        if own is None and not judge.per_pixel:
+            health[UNLABELLED] = examine(method, self.data.score, choices["own-loss"], self.snapshots.kept)
         return self.writer.finish(
             stop_reason=stop_reason,
             metrics_version=METRICS_VERSION,
             metrics=metrics,
             mapping=None if oracle is None else judge.mapping,
             selection_gap=None if oracle is None or own is None else oracle - own,
-            diagnostics=summary(read_epochs(self.folder / "epochs.jsonl"), metrics["own-loss"]["epoch"], self.spec.n_clusters),
+            diagnostics=health,
             epochs_done=self.epochs_done,
             cost=self._cost(),
         )

@@ -11,7 +11,7 @@ from .spec import TrialSpec
 OUT_OF_TIME = "time limit"
 INTERRUPTED = "interrupted"
 PRUNED = "pruned"  # a scheduler gave it up for others
-WRITTEN = ("record.json", "epochs.jsonl", "labels.npz", "config.yaml", "snapshots.npz", "model.safetensors")
+WRITTEN = ("record.json", "epochs.jsonl", "labels.npz", "config.yaml", "snapshots.npz", "model.safetensors", "trained.pt")
 
 
 def find_folder(spec: TrialSpec, out: Path) -> Path:

@@ -16,13 +16,13 @@ import io
 import os
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -144,7 +144,7 @@ def probe(file: ImageFile) -> Header:
 def probe_all(files: Sequence[ImageFile], *, what: str = "looking at images", progress: Progress = silent) -> list[Header]:
     """`probe` for many files, in their order."""
     headers: list[Header] = []
-    for some in _in_threads(lambda part: [probe(file) for file in part], files, 256):
+    for some in in_threads(lambda part: [probe(file) for file in part], files, 256):
         headers += some
         progress(what, len(headers), len(files))
     return headers
@@ -189,7 +189,7 @@ def decode_all(
             image[:] = decoder.decode(file)
         return images
 
-    for images in _in_threads(decode_some, files, per_chunk):
+    for images in in_threads(decode_some, files, per_chunk):
         done += len(images)
         progress(what, done, total)
         yield images
@@ -215,7 +215,7 @@ def labelled_chunks(
         yield Chunk(images, np.array([labels.popleft() for _ in images], np.int64))
 
 
-def _in_threads(work, items: Iterable, per_task: int) -> Iterator:
+def in_threads(work: Callable[[list], Any], items: Iterable, per_task: int) -> Iterator:
     """`work` on lists of `per_task` items, results in order; only a few lists and results are in memory at a time."""
     Image.preinit()  # before the threads, which would otherwise register the formats all at once
     threads = max(1, min(16, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from sklearn.metrics.cluster import contingency_matrix
 from state_tools import same
 
 from clusterbench.bench.config import resolve
+from clusterbench.bench.predictor import trained_method
+from clusterbench.bench.trained import save_trained
 from clusterbench.datasets.base import Images
 from clusterbench.methods.base import Epoch, Method, MethodError
 from clusterbench.methods.registry import methods
+from clusterbench.results.record import Record
 
 CLASSES, PER_CLASS = 4, 24
 CLUSTERING = [name for name in methods.names() if methods.card(name).get("task") == "clustering"]
@@ -82,6 +86,18 @@ def test_it_yields_one_epoch_after_the_other_with_finite_losses(name: str) -> No
         assert all(np.isfinite(loss).all() for loss in epoch.losses.values())
         assert epoch.criterion is None or np.isfinite(epoch.criterion)
         assert isinstance(epoch.images, int) and epoch.images >= 0
+
+
+@every_method
+def test_what_its_record_keeps_labels_images_as_it_did(name: str, tmp_path: Path) -> None:
+    method, epochs = first(name)
+    save_trained(method, tmp_path)
+    spec = {"method": name, "n_clusters": CLASSES, "seed": 0, "config": dict(resolve(name, "blobs", "smoke").config)}
+    about = {"status": "complete", "created": "2025-06-01", "metrics": {"last": {}}, "epochs_done": len(epochs)}
+    again = trained_method(Record(id="0" * 12, spec=spec, folder=tmp_path, **about))
+    turned = Images(blobs()[0].pixels.flip(-1).clone())  # new images, that no method has in mind
+    assert again.chosen_head == method.chosen_head
+    assert np.array_equal(again.predict(turned), method.predict(turned))
 
 
 @every_method
