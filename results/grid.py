@@ -18,11 +18,13 @@ class Line:
         text: plain text, not escaped for any format.
         marks: numbers of the footnotes that belong to it, from 1.
         role: `published`, `ours`, `detail` (small print), or "" for anything else. Marked lines of ours get a dagger.
+        best: significantly better than what it stands beside: the one thing that is set in bold.
     """
 
     text: str
     marks: tuple[int, ...] = ()
     role: Role = ""
+    best: bool = False
 
     @property
     def mark_text(self) -> str:

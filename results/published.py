@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-# Names of the papers to names of methods here. Rows of other systems have no method to run.
+# Names of the papers to names of methods: of ours, and of those that our suites name for the time when they are here. Rows of
+# other systems have no method to run.
 METHODS = {
     "Random network": "random",
     "Random CNN": "random",
@@ -32,9 +33,13 @@ METHODS = {
     "SIFT": "sift",
     "Doersch 2015": "doersch",
     "Isola 2016": "isola",
+    "Exemplar CNN (Dosovitskiy 2015)": "exemplar",
+    "DeepINFOMAX": "dim",
+    "Cutout 2017": "cutout",
 }
 # Both papers insist on training on the training part and reporting on the test part; Table 1 uses all images for both.
 SPLIT_PROTOCOL = ("SCAN", "IMC-SwAV")
+DATASETS = {"coco-stuff-15": "coco-stuff"}  # where a source has another name for a data set than we
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Published:
         source: paper or page.
         table: number of the table in the IIC paper, "" for a number from elsewhere.
         system: name as the source writes it.
-        dataset: our name of the data set.
+        dataset: name of the data set, mostly ours; see `our_dataset`.
         metric: `acc`, `pixel_acc` and `miou` in percent; `nmi` and `ari` in [0, 1].
         text: the number as printed there ("13.0"), so that no digit is added or lost.
         std_text: the printed spread, "" if there is none.
@@ -77,6 +82,11 @@ class Published:
     def method(self) -> str | None:
         """Name of the method here; None if there is none."""
         return METHODS.get(self.system)
+
+    @property
+    def our_dataset(self) -> str:
+        """Name of the data set here."""
+        return DATASETS.get(self.dataset, self.dataset)
 
     @property
     def protocol(self) -> str:

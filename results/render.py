@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv as csv_module
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .grid import Cell, Line, Row, Table
@@ -25,19 +26,24 @@ _LATEX = {
 _HTML = """\
 <figure class="clusterbench-table">
 <style>
-.clusterbench-table { font: 15px/1.4 system-ui, sans-serif; margin: 1em 0; overflow-x: auto; }
+.clusterbench-table { font: 15px/1.4 system-ui, sans-serif; margin: 1em 0; }
+.clusterbench-table .scroll { overflow-x: auto; }
 .clusterbench-table table { border-collapse: collapse; }
 .clusterbench-table caption { text-align: left; font-weight: 600; padding-bottom: .4em; }
 .clusterbench-table th, .clusterbench-table td {
   padding: .3em .7em; border-bottom: 1px solid #8884; vertical-align: top; text-align: right;
 }
 .clusterbench-table .label { text-align: left; font-weight: normal; }
+.clusterbench-table .label:first-child { position: sticky; left: 0; z-index: 1; background: Canvas; }
+.clusterbench-table sup { font-size: 65%; line-height: 0; }
 .clusterbench-table th[colspan] { text-align: left; padding-top: 1em; }
-.clusterbench-table .ours { font-weight: 600; }
+.clusterbench-table .best { font-weight: 700; }
+.clusterbench-table .published { opacity: .75; }
 .clusterbench-table .detail { font-size: 85%; opacity: .75; }
 .clusterbench-table td div { white-space: nowrap; }
 .clusterbench-table figcaption, .clusterbench-table ol, .clusterbench-table ul { max-width: 70em; font-size: 90%; }
 </style>
+<div class="scroll" tabindex="0" role="region" aria-label="{{ table.title }}">
 <table>
 <caption>{{ table.title }}</caption>
 <thead><tr>
@@ -53,7 +59,8 @@ _HTML = """\
 {%- for cell in row.cells -%}
 {% set tag = "th" if loop.first else "td" -%}
 <{{ tag }}{% if loop.first %} scope="row"{% endif %}{% if loop.index0 < table.labels %} class="label"{% endif %}>
-{%- for line in cell %}<div{% if line.role %} class="{{ line.role }}"{% endif %}>{{ line.text }}
+{%- for line in cell %}{% set names = (line.role ~ (" best" if line.best else "")).strip() -%}
+<div{% if names %} class="{{ names }}"{% endif %}>{{ line.text }}
 {%- if line.mark_text %}<sup>{{ line.mark_text }}</sup>{% endif %}</div>{% endfor -%}
 </{{ tag }}>
 {%- endfor -%}
@@ -61,6 +68,7 @@ _HTML = """\
 {% endfor -%}
 </tbody>
 </table>
+</div>
 <figcaption>{{ table.caption }}</figcaption>
 {% if table.footnotes %}<ol>
 {% for note in table.footnotes %}<li>{{ note }}</li>
@@ -142,6 +150,13 @@ def terminal(table: Table) -> RenderableType:
     return InTerminal(table)
 
 
+def joined(tables: Sequence[Table], form: str) -> str:
+    """Tables one after the other in one of `FORMATS`; in CSV the facts of all of them, which must have the same keys."""
+    if form == "csv" and tables:
+        return csv(replace(tables[0], facts=tuple(fact for table in tables for fact in table.facts)))
+    return "\n".join(FORMATS[form](table) for table in tables)
+
+
 FORMATS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "csv": csv, "latex": latex, "html": html}
 
 
@@ -158,7 +173,7 @@ def _md(text: str) -> str:
 
 
 def _md_line(line: Line) -> str:
-    text = f"**{_md(line.text)}**" if line.role == "ours" else _md(line.text)
+    text = f"**{_md(line.text)}**" if line.best else _md(line.text)
     return text + (f"<sup>{line.mark_text}</sup>" if line.marks else "")
 
 
@@ -176,6 +191,10 @@ def _tex(text: str) -> str:
 
 
 def _tex_cell(cell: Cell, align: str) -> str:
-    lines = [_tex(line.text) + (rf"\textsuperscript{{{_tex(line.mark_text)}}}" if line.marks else "") for line in cell]
+    lines = [_tex_bold(line) + (rf"\textsuperscript{{{_tex(line.mark_text)}}}" if line.marks else "") for line in cell]
     stacked = r" \\ ".join(lines)
     return stacked if len(lines) == 1 else rf"\shortstack[{align}]{{{stacked}}}"
+
+
+def _tex_bold(line: Line) -> str:
+    return rf"\textbf{{{_tex(line.text)}}}" if line.best else _tex(line.text)

@@ -13,7 +13,7 @@ from rich.text import Text
 from .grid import Cell, Line, Row, Table
 
 GAP = 2  # blanks between two columns
-_STYLES = {"ours": "bold", "detail": "dim", "published": "", "": ""}
+_STYLES = {"ours": "", "detail": "dim", "published": "italic", "": ""}
 
 
 class InTerminal:
@@ -71,7 +71,7 @@ def _longest_word(cells: list[Cell]) -> int:
 
 def _line(line: Line) -> Text:
     marks = (f" {line.mark_text}" if line.marks else "", "yellow" if line.role == "ours" else "dim")
-    return Text.assemble((line.text, _STYLES[line.role]), marks)
+    return Text.assemble((line.text, "bold" if line.best else _STYLES[line.role]), marks)
 
 
 def _hanging(lead: str, text: str, style: str = "") -> RenderableType:

@@ -35,17 +35,17 @@ FormatOption = Annotated[
 OutputOption = Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write the table into this file.")]
 
 
-def write(table: Table, asked: Format | None, output: Path | None) -> None:
-    """Print `table`, or write it into `output`."""
+def write(table: Table | Sequence[Table], asked: Format | None, output: Path | None) -> None:
+    """Print a table, or several one after the other, or write them into `output`."""
     from rich.console import Console
 
-    form = asked or _guess(output)
+    form, tables = asked or _guess(output), [*table] if isinstance(table, Sequence) else [table]
     if form is Format.TERMINAL and output is None:
         from ...results.render import terminal
 
-        Console(highlight=False).print(terminal(table))
+        Console(highlight=False).print(*map(terminal, tables), sep="\n\n")
         return
-    text = _render(table, form)
+    text = _render(tables, form)
     if output is None:
         typer.echo(text.rstrip("\n"))
         return
@@ -94,11 +94,11 @@ def _guess(output: Path | None) -> Format:
     return _BY_SUFFIX[output.suffix]
 
 
-def _render(table: Table, form: Format) -> str:
+def _render(tables: Sequence[Table], form: Format) -> str:
     from ...results import render
 
     if form is not Format.TERMINAL:
-        return getattr(render, form.value)(table)
+        return render.joined(tables, form.value)
     from ..terminal import plain
 
-    return plain(render.terminal(table), FILE_WIDTH)
+    return "\n".join(plain(render.terminal(table), FILE_WIDTH) for table in tables)

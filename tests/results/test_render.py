@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from clusterbench.results.grid import Footnotes, Line, Row, Section, Table, duration, line, percent
-from clusterbench.results.render import FORMATS, csv, html, latex, markdown, terminal
+from clusterbench.results.render import FORMATS, csv, html, joined, latex, markdown, terminal
 
 NASTY = "a|b <script>alert(1)</script> & 50% $x_1^2$ #[red]{y}~\\ *z* `c`"
 
@@ -63,7 +63,7 @@ def test_markdown_cannot_be_broken_by_a_name(table: Table) -> None:
     rows = [row for row in text.splitlines() if row.startswith("|")]
     cells = [re.split(r"(?<!\\)\|", row)[1:-1] for row in rows]
     assert {len(row) for row in cells} == {2}
-    assert "<script>" not in text and "86.1 ± 2.0**<sup>†1,2</sup>" in text
+    assert "<script>" not in text and "86.1 ± 2.0<sup>†1,2</sup>" in text
     assert "```sh\nbench run --method x_y\n```" in text
 
 
@@ -93,6 +93,36 @@ def test_latex_escapes_what_tex_would_read(table: Table) -> None:
     assert len(rows) == 3 and all(len(re.findall(r"(?<!\\)&", row)) == 1 for row in rows)
     assert text.count("\\begin{") == text.count("\\end{") == 2
     assert re.sub(r"\\[{}]", "", text).count("{") == re.sub(r"\\[{}]", "", text).count("}")
+
+
+@pytest.mark.parametrize(
+    ("form", "bold", "plain"),
+    [
+        ("markdown", "**97.5**<sup>†1</sup>", "| 96.2 |"),
+        ("latex", r"\textbf{97.5}\textsuperscript", "& 96.2 "),
+        ("html", '<div class="ours best">97.5', '<div class="ours">96.2'),
+    ],
+)
+def test_bold_is_for_the_best_alone(form: str, bold: str, plain: str) -> None:
+    row = Row((line("IIC"), (Line("97.5", (1,), "ours", best=True),), (Line("96.2", (), "ours"),)))
+    text = FORMATS[form](Table("t", "c", ("Method", "mnist", "usps"), (row,), ("One.",)))
+    assert bold in text and plain in text
+
+
+def test_the_terminal_prints_the_best_alone_in_bold() -> None:
+    row = Row((line("IIC"), (Line("97.5", (), "ours", best=True),), (Line("96.2", (), "ours"),)))
+    console = Console(width=80, file=io.StringIO(), force_terminal=True, color_system="standard", no_color=False)
+    console.print(terminal(Table("t", "c", ("Method", "mnist", "usps"), (row,))))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert "\x1b[1m97.5" in text and "\x1b[1m96.2" not in text
+
+
+def test_several_tables_follow_each_other_and_share_one_header_in_csv(table: Table) -> None:
+    rows = list(csv_module.DictReader(io.StringIO(joined([table, table], "csv"))))
+    assert len(rows) == 2 * len(table.facts)
+    assert joined([table, table], "markdown").count("### Title") == 2
+    assert joined([], "csv") == ""
 
 
 def test_csv_gives_the_facts_back(table: Table) -> None:

@@ -1,0 +1,96 @@
+"""Tables 3 and 4: classifiers and label maps, which stand beside no clustering of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from clusterbench.results.grid import Table
+from clusterbench.results.record import Record
+from clusterbench.results.tables import Here, SuiteRow, tables
+
+MakeRecord = Callable[..., Record]
+FINETUNE, FOLDS, RANDOM = (
+    "IIC plus finetune",
+    "IIC plus finetune, ten folds of 1,000 labels",
+    "The same network from random weights",
+)
+HERE = Here(
+    suites={
+        3: [
+            SuiteRow("", "exemplar"),
+            SuiteRow("", "deepcluster"),
+            SuiteRow("Cutout 2017", "cutout"),
+            SuiteRow(FINETUNE, "iic-finetune"),
+            SuiteRow(RANDOM, "iic-finetune", {"base_training": False}),
+        ]
+    },
+    methods={
+        "iic-finetune": "semi-supervised",
+        "deepcluster": "clustering",
+        "iic-segmentation": "segmentation",
+        "iic": "clustering",
+    },
+    variants={"iic": "iic-segmentation"},
+)
+LEARNED = {"task": "semi-supervised", "protocol": "semi-supervised"}
+
+
+def filled(table: Table, column: str) -> list[str]:
+    index = table.columns.index(column)
+    return [row.cells[0][0].text for row in table.rows if any(line.role == "ours" for line in row.cells[index])]
+
+
+@pytest.mark.parametrize(
+    ("changed", "row"), [({}, FINETUNE), ({"base_training": False}, RANDOM), ({"fold": 0}, FOLDS), ({"epochs": 2}, FINETUNE)]
+)
+def test_a_classifier_belongs_to_the_row_of_its_settings(make_record: MakeRecord, changed: dict[str, Any], row: str) -> None:
+    config = {"base_training": True, "fold": None, "epochs": 5, **changed}
+    (table,) = tables([make_record("iic-finetune", "stl10", config=config, overrides=changed, **LEARNED)], [3], here=HERE)
+    assert filled(table, "stl10") == [row]
+
+
+def test_a_clustering_stands_in_no_table_of_classifiers(make_record: MakeRecord) -> None:
+    (table,) = tables([make_record("deepcluster", "stl10", protocol="semi-supervised")], [3], here=HERE)
+    assert filled(table, "stl10") == []
+
+
+def test_systems_and_runs_of_the_suite_that_mean_the_same_share_a_row() -> None:
+    (table,) = tables([], [3], here=HERE)
+    rows = [row.cells[0][0].text for row in table.rows]
+    assert len(rows) == len(set(rows)) == 11 + 1  # eleven published numbers, and the control
+    assert not {"exemplar", "deepcluster", "cutout"} & set(rows)
+
+
+def test_both_numbers_of_a_system_keep_their_rows(look: Any) -> None:
+    (table,) = tables([], [3], here=HERE)
+    assert look.texts(look.cell(table, FINETUNE, "stl10"), "published") == ["88.8"]
+    assert look.texts(look.cell(table, FOLDS, "stl10"), "published") == ["79.2"]
+    assert "The results page of the IIC paper gives the same." in look.notes(
+        table, look.cell(table, FINETUNE, "stl10"), "published"
+    )
+
+
+def test_segmentation_fills_table_4_under_the_name_of_its_variant(look: Any, make_record: MakeRecord) -> None:
+    records = [make_record("iic-segmentation", "potsdam-3", task="segmentation", seed=seed, acc=0.6) for seed in range(3)]
+    table, _ = tables(records, [4], here=HERE)
+    assert look.texts(look.cell(table, "IIC", "potsdam-3"), "ours") == ["ours 60.0 ± 0.0"]
+    assert all(filled(each, each.columns[1]) == [] for each in tables(records, [1, 2, 3], here=HERE))
+
+
+def test_the_sample_of_a_data_set_never_stands_under_its_name(look: Any, make_record: MakeRecord) -> None:
+    table, _ = tables([make_record("iic-segmentation", "potsdam@sample", task="segmentation")], [4], here=HERE)
+    assert look.texts(look.cell(table, "IIC", "potsdam"), "ours") == []
+    assert look.texts(look.cell(table, "IIC", "potsdam@sample"), "published") == ["-"]
+
+
+def test_the_mean_iou_has_its_own_rows(look: Any, make_record: MakeRecord) -> None:
+    record = make_record("iic-segmentation", "coco-stuff-171", task="segmentation", acc=0.16)
+    record.metrics["own-loss"]["miou"] = 0.025
+    table, further = tables([record], [4], here=HERE)
+    assert look.texts(look.cell(further, "IIC", "coco-stuff-171", "Mean IoU"), "published") == ["2.2"]
+    assert look.texts(look.cell(further, "IIC", "coco-stuff-171", "Mean IoU"), "ours") == ["ours 2.5"]
+    assert look.texts(look.cell(table, "IIC", "coco-stuff-171"), "ours") == ["ours 16.0"]
+    assert "15.7 page" in look.texts(look.cell(table, "IIC", "coco-stuff-171"), "published")
