@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .help import examples
-from .options import Out, complete_datasets, complete_methods, output_folder
+from .options import OnlyDataset, Out, complete_methods, output_folder
 from .output import FormatOption, OutputOption, check_datasets, records_in, write
 
 if TYPE_CHECKING:
@@ -37,10 +37,7 @@ def compare(
     b: Annotated[
         str, typer.Argument(metavar="B", help="The same; it need not be of the same kind.", autocompletion=complete_methods)
     ],
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option("--dataset", "-d", help="Only this data set; may be repeated.", autocompletion=complete_datasets),
-    ] = None,
+    dataset: OnlyDataset = None,
     form: FormatOption = None,
     output: OutputOption = None,
     out: Out = None,

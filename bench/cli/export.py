@@ -9,7 +9,7 @@ import typer
 
 from .errors import say
 from .help import examples
-from .options import Out, Quiet, complete_datasets, complete_methods, output_folder
+from .options import OnlyDataset, OnlyMethod, Out, Quiet, output_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,14 +35,8 @@ def export_records(
         str | None,
         typer.Option(metavar="NAME", envvar=LAB, help="The laboratory that ran the records: how others will see them named."),
     ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", "-m", help="Only this method; may be repeated.", autocompletion=complete_methods),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option("--dataset", "-d", help="Only this data set; may be repeated.", autocompletion=complete_datasets),
-    ] = None,
+    method: OnlyMethod = None,
+    dataset: OnlyDataset = None,
     weights: Annotated[bool, typer.Option("--weights", help="With what bench predict needs: most of the bytes.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it is there.")] = False,
     out: Out = None,

@@ -11,7 +11,7 @@ import typer
 
 from .errors import say
 from .help import examples
-from .options import DataRoot, Out, complete_datasets, complete_methods, output_folder
+from .options import DataRoot, OnlyDataset, OnlyMethod, Out, output_folder
 from .output import check_datasets, records_in
 
 if TYPE_CHECKING:
@@ -58,14 +58,8 @@ def figures(
         list[Kind] | None,
         typer.Argument(metavar="[KIND]...", help="What to draw.", show_default="everything that the records allow"),
     ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", "-m", help="Only this method; may be repeated.", autocompletion=complete_methods),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option("--dataset", "-d", help="Only this data set; may be repeated.", autocompletion=complete_datasets),
-    ] = None,
+    method: OnlyMethod = None,
+    dataset: OnlyDataset = None,
     seed: Annotated[
         list[int] | None,
         typer.Option("--seed", min=0, help="Only this seed; may be repeated.", show_default="all, or the median one"),

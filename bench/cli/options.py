@@ -46,6 +46,14 @@ def output_folder(given: Path | None) -> Path:
     return folder
 
 
+OnlyMethod = Annotated[
+    list[str] | None,
+    typer.Option("--method", "-m", help="Only this method; may be repeated.", autocompletion=complete_methods),
+]
+OnlyDataset = Annotated[
+    list[str] | None,
+    typer.Option("--dataset", "-d", help="Only this data set; may be repeated.", autocompletion=complete_datasets),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

@@ -8,7 +8,7 @@ import typer
 
 from .errors import one_line, say
 from .help import examples
-from .options import Out, Quiet, complete_datasets, complete_methods, output_folder
+from .options import OnlyDataset, OnlyMethod, Out, Quiet, output_folder
 from .output import records_in
 
 if TYPE_CHECKING:
@@ -26,14 +26,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def rescore(
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--method", "-m", help="Only this method; may be repeated.", autocompletion=complete_methods),
-    ] = None,
-    dataset: Annotated[
-        list[str] | None,
-        typer.Option("--dataset", "-d", help="Only this data set; may be repeated.", autocompletion=complete_datasets),
-    ] = None,
+    method: OnlyMethod = None,
+    dataset: OnlyDataset = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would change, write nothing.")] = False,
     out: Out = None,
     quiet: Quiet = False,
