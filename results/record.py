@@ -103,7 +103,7 @@ class Record(BaseModel):
         """The rows of `epochs.jsonl` in order. A last line that a killed writer left unfinished is passed over."""
         return read_epochs(self.folder / "epochs.jsonl")
 
-    def labels(self) -> dict[str, np.ndarray]:
+    def labels(self, selection: Selection | None = None) -> dict[str, np.ndarray]:
         """The arrays of `labels.npz`: `truth` (N,), and per selection S the clusters `S` (H, N) and its head `S/head` (a scalar).
 
         Where the map from clusters to classes was found on other images also `mapping/truth` (N',) and `S/mapping` (H, N').
@@ -112,13 +112,14 @@ class Record(BaseModel):
         images there are the counts `S/confusion` (H, K, C) and `S/sizes` (H, K), int64, and where the map was found on other
         images `S/mapping-confusion` and `S/mapping-sizes`.
 
-        All but the counts come in the smallest signed type that holds them (-1 is unknown). Raises `RecordError` if the file is
-        missing or damaged.
+        All but the counts come in the smallest signed type that holds them (-1 is unknown). Of one `selection`, what belongs to
+        the others is not read. Raises `RecordError` if the file is missing or damaged.
         """
         path = self.folder / "labels.npz"
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+                others = [] if selection is None else [each for each in SELECTIONS if each != selection]
+                return {name: stored[name] for name in stored.files if name.split("/")[0] not in others}
         except FileNotFoundError:
             raise RecordError(f"{self.folder} holds no labels.npz: the trial ended before its predictions were saved.") from None
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -21,11 +21,11 @@ def has_labels(record: Record) -> bool:
     return (record.folder / "labels.npz").is_file()
 
 
-def arrays_of(record: Record) -> Arrays:
-    """The arrays of labels.npz, as `Record.labels` describes them. Raises `Cannot` if they were not kept."""
+def arrays_of(record: Record, selection: Selection | None = None) -> Arrays:
+    """The arrays of labels.npz, all or those of a selection (`Record.labels`). Raises `Cannot` if they were not kept."""
     if not has_labels(record):
         raise Cannot("the predictions (labels.npz) are not kept beside the record", command(record, "--force"))
-    return record.labels()
+    return record.labels(selection)
 
 
 def counts_and_naming(record: Record, selection: Selection, arrays: Arrays) -> tuple[np.ndarray, Naming]:
