@@ -8,7 +8,30 @@ from typing import Annotated
 
 import typer
 
-from . import cache, data, doctor, export, figures, import_, leaderboard, list, resume, run, show, suite, sweep, tables, typed
+from . import (
+    cache,
+    compare,
+    data,
+    doctor,
+    export,
+    figures,
+    import_,
+    leaderboard,
+    lint,
+    list,
+    predict,
+    profile,
+    rescore,
+    resume,
+    run,
+    sheet,
+    show,
+    suite,
+    sweep,
+    tables,
+    typed,
+    ui,
+)
 from .errors import one_line, say
 from .help import examples
 
@@ -29,7 +52,10 @@ app = typer.Typer(
         "bench doctor",
     ),
 )
-for command in (run, suite, sweep, resume, list, show, tables, leaderboard, figures, import_, export, data, cache, doctor):
+for command in (
+    *(run, suite, sweep, resume, list, show, tables, leaderboard, figures, sheet, predict, compare, rescore, lint, ui),
+    *(import_, export, data, cache, profile, doctor),
+):
     command.add_to(app)
 
 
