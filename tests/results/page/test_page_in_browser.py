@@ -156,6 +156,14 @@ def test_the_curves_end_where_the_records_do(visit: Any) -> None:
     assert tab.locator("path.line[d^='M']").count() >= 3
 
 
+def test_a_loss_that_some_epochs_lack_is_still_one_line(visit: Any, records: list[Record]) -> None:
+    record = next(record for record in records if record.spec["method"] == "good" and record.spec["seed"] == 0)
+    tab = visit(f"#/run/{record.folder.name}")
+    tab.wait_for_selector("text=Curves by epoch")
+    lines = [path.get_attribute("d") for path in tab.locator("figure path.line:not(.legend path)").all()]
+    assert [len(line.split("L")) for line in lines] == [3, 3, 2]  # ACC and NMI of three epochs, the loss of the first and last
+
+
 def test_the_keyboard_reaches_everything(visit: Any) -> None:
     tab = visit()
     tab.keyboard.press("Tab")
