@@ -41,8 +41,9 @@ class Group:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What all its records have in common: the spec without the seed."""
-        return {name: value for name, value in self.records[0].spec.items() if name != "seed"}
+        """What all its records have in common: the spec without the seed. `overrides` are those of the seed with the fewest."""
+        least_changed = min(self.records, key=lambda record: len(record.spec.get("overrides") or {}))
+        return {name: value for name, value in least_changed.spec.items() if name != "seed"}
 
     @property
     def lab(self) -> str | None:
@@ -237,7 +238,8 @@ def _early_end(record: Record) -> str:
 
 
 def _key(record: Record) -> str:
-    spec = {name: value for name, value in record.spec.items() if name != "seed"}
+    """What groups agree in. How a configuration came about (by the preset, or by `--set` before the preset had it) is no part."""
+    spec = {name: value for name, value in record.spec.items() if name not in ("seed", "overrides")}
     return json.dumps([spec, record.metrics_version, record.lab], sort_keys=True, default=str)
 
 

@@ -39,6 +39,8 @@ def make_record() -> MakeRecord:
         spec = {"method": method, "method_version": 1, "task": "clustering", "dataset": dataset, "data_fingerprint": "f" * 64,
                 "protocol": "full", "seed": 0, "n_clusters": 10, "preset": "paper", "overrides": {}, "config": {"epochs": 3},
                 "time_limit_s": None}  # fmt: skip
+        changed = {name: value for name, value in given.get("overrides", {}).items() if name != "n_clusters"}
+        spec["config"] = {"epochs": 3, **changed}
         spec |= {name: given.pop(name) for name in list(given) if name in spec}
         name = f"{method}-{dataset}-{spec['preset']}-s{spec['seed']}"
         fields: dict[str, Any] = {

@@ -41,6 +41,13 @@ def test_two_laboratories_are_never_averaged_and_named(make_record: MakeRecord) 
     assert groups[None].name == "paper, full, n=2" and groups["oxford"].name == "paper, full, n=3 (lab oxford)"
 
 
+def test_the_same_configuration_by_preset_and_by_set_is_one_group(make_record: MakeRecord) -> None:
+    """A seed that was run with `--set` before the preset had the value belongs to the others."""
+    by_set = make_record(seed=0, overrides={"epochs": 5})
+    (group,) = group_records([by_set, make_record(seed=1, config={"epochs": 5})])
+    assert group.n == 2 and group.spec["overrides"] == {}
+
+
 def test_the_order_of_settings_in_a_file_does_not_split_a_group(make_record: MakeRecord) -> None:
     (group,) = group_records([make_record(seed=0, config={"a": 1, "b": 2}), make_record(seed=1, config={"b": 2, "a": 1})])
     assert group.n == 2
