@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from ...datasets.base import Images
+from ...methods.base import Method
 from ...methods.iic import IIC
 from ...methods.kit.information import information_loss
 from ...methods.kmeans import KMeans
@@ -51,14 +52,19 @@ def pictures(count: int) -> Images:
 
 def iic_epoch(count: int, folder: Path) -> Work:
     """An epoch of IIC on `count` images, and the clusters of all."""
-    images, method = pictures(count), IIC(10, epochs=1, views=VIEWS, **SMALL)
-    return lambda: (next(iter(method.train(images))), method.predict_heads(images))
+    images = pictures(count)
+    return lambda: _trained(IIC(10, epochs=1, views=VIEWS, **SMALL), images)
 
 
 def kmeans(count: int, folder: Path) -> Work:
     """k-means on the pixels of `count` images, ten iterations of one start."""
-    images, method = pictures(count), KMeans(10, kmeans={"restarts": 1, "iterations": 10})
-    return lambda: (next(iter(method.train(images))), method.predict_heads(images))
+    images = pictures(count)
+    return lambda: _trained(KMeans(10, kmeans={"restarts": 1, "iterations": 10}), images)
+
+
+def _trained(method: Method, images: Images) -> None:
+    next(iter(method.train(images)))
+    method.predict_heads(images)
 
 
 def loss_of_classes(count: int, folder: Path) -> Work:

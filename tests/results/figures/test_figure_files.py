@@ -102,7 +102,7 @@ def test_a_damaged_record_costs_its_own_figure_only(pets: Record, make_trial: Ma
 def test_every_kind_says_what_it_needs_where_there_is_nothing(ask: Ask, tmp_path: Path) -> None:
     outcomes = list(plan.draw_all(plan.plan([], ask()), tmp_path / "none", ["png"]))
     assert [outcome.job.kind for outcome in outcomes] == list(plan.KINDS)
-    assert all(outcome.problems[0].remedy.startswith("bench run ") for outcome in outcomes)
+    assert all(outcome.problems[0].remedy.startswith(("bench run ", "bench suite run ")) for outcome in outcomes)
     assert not (tmp_path / "none").exists()
 
 
