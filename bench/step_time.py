@@ -20,7 +20,6 @@ import torch
 from ..datasets.base import Images
 from ..datasets.catalogue import load
 from ..methods.iic import IIC
-from ..methods.kit.information import information_loss
 from ..methods.kit.randomness import generator
 from .config import resolve
 from .devices import keep_freed_memory
@@ -43,8 +42,7 @@ def step_times(method: IIC, images: Images, steps: int) -> tuple[list[float], li
         method.on_step(number, len(order), 0)
 
     def bare(number: int) -> None:
-        p = method.probabilities(originals, "main").repeat(1, method.config.repeats, 1)
-        loss = information_loss(p, method.probabilities(transformed, "main"))
+        loss = method.view_losses(originals, transformed, "main")
         method.optimiser.zero_grad(set_to_none=True)
         loss.mean().backward()
         method.optimiser.step()

@@ -137,6 +137,11 @@ class IIC(Method):
         repeats = self.config.repeats
         originals = self.views.original(batch, random)  # (M, C', S, S)
         transformed = self.views.copies(batch, repeats, random)  # (r * M, C', S, S)
+        return self.view_losses(originals, transformed, group)
+
+    def view_losses(self, originals: torch.Tensor, transformed: torch.Tensor, group: Group) -> torch.Tensor:
+        """Loss of each sub-head (h,) over prepared views (M, C', S, S) and (r * M, C', S, S), all first copies before all second."""
+        repeats = len(transformed) // len(originals)
         p = self.probabilities(originals, group).repeat(1, repeats, 1)  # (h, r * M, K)
         q = self.probabilities(transformed, group)  # (h, r * M, K)
         weight = self.config.entropy_weight if group == "main" else self.config.auxiliary_entropy_weight

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from .data_uri import data_uri
 from .files import replace_file
 
 TEMPLATE = "sheet.html.j2"
@@ -98,10 +97,7 @@ def picture(pixels: np.ndarray, name: str, confidence: float | None = None) -> P
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels[:3].transpose(1, 2, 0)))
     image.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
     form, options = ("PNG", {"optimize": True}) if max(image.size) <= PIXELS_SHOWN else ("JPEG", {"quality": 82})
-    written = io.BytesIO()
-    image.save(written, form, **options)
-    content = base64.b64encode(written.getvalue()).decode("ascii")
-    return Picture(f"data:image/{form.lower()};base64,{content}", max(image.size), name, confidence)
+    return Picture(data_uri(image, form, **options), max(image.size), name, confidence)
 
 
 def strips(most: Sequence[Picture], least: Sequence[Picture], some: Sequence[Picture]) -> tuple[Strip, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from .help import examples
 from .options import DataRoot, Device, Download, Quiet, complete_datasets, complete_methods
 
 if TYPE_CHECKING:
+    from ...datasets.source import Progress
     from ..profile.report import Profile
 
 _EXAMPLES = examples(
@@ -80,10 +81,17 @@ def profile(
     found: list[Profile] = []
     with DataProgress(Console(stderr=True, highlight=False), quiet=quiet) as shown:
         for trial in plan(asked, shown):
-            options: dict[str, Any] = {"steps": steps, "after_epoch": after_epoch, "images": images, "trace": trace}
-            found.append(
-                profile_method(trial.spec, trial.data, device=where, progress=_named(trial.spec.method, shown), **options)
+            one = profile_method(
+                trial.spec,
+                trial.data,
+                device=where,
+                steps=steps,
+                images=images,
+                after_epoch=after_epoch,
+                trace=trace,
+                progress=_named(trial.spec.method, shown),
             )
+            found.append(one)
     text = json.dumps([each.as_dict() for each in found], indent=2)
     if output is not None:
         output.write_text(text + "\n", encoding="utf-8")
@@ -93,5 +101,5 @@ def profile(
         emit(Console(highlight=False), show(found))
 
 
-def _named(method: str, progress: Any) -> Any:
+def _named(method: str, progress: Progress) -> Progress:
     return lambda what, done, total: progress(f"{method}: {what}", done, total)

@@ -26,7 +26,6 @@ from torchvision.transforms import functional
 from ...datasets.base import Images
 from ...datasets.catalogue import load
 from ...methods.iic import IIC
-from ...methods.kit.information import information_loss
 from ...methods.kit.randomness import generator
 from ..config import resolve
 from ..devices import keep_freed_memory, set_threads
@@ -97,8 +96,7 @@ def per_image(method: IIC, images: Images, workers: int) -> Iterator[None]:
 def learn(method: IIC, originals: Tensor, copies: Tensor) -> None:
     """One optimiser step on views (n, C, S, S) and (r * n, C, S, S) that are there already."""
     method.network.train()
-    p = method.probabilities(originals, "main").repeat(1, len(copies) // len(originals), 1)
-    loss = information_loss(p, method.probabilities(copies, "main"), method.config.entropy_weight)
+    loss = method.view_losses(originals, copies, "main")
     method.optimiser.zero_grad(set_to_none=True)
     loss.mean().backward()
     method.optimiser.step()

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import torch
 
-from ...datasets.base import Images, TrialData
+from ...datasets.base import TrialData
 from ...methods.registry import methods
 from ..devices import keep_freed_memory
 from ..provenance import cpu_model
 from ..randomness import seed_all
+from ..snapshots import subset
 from ..spec import SpecError, TrialSpec
 from .ceilings import ceilings
 from .measuring import measure
@@ -73,8 +74,7 @@ def _some(data: TrialData, count: int) -> TrialData:
     if train.roles or train.masks is not None:
         raise SpecError(f"{data.name} trains on several parts of its images, which cannot be cut down: leave out --images.")
     chosen = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:count].sort().values
-    extents = None if train.extents is None else train.extents[chosen]
-    return replace(data, train=Images(train.pixels[chosen], extents=extents, window=train.window))
+    return replace(data, train=subset(train, chosen.numpy()))
 
 
 def hardware(device: str) -> str:

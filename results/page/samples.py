@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image
 
+from ..data_uri import data_uri
 from ..figures.jobs import Cannot, ImagesOf
 from ..figures.pixels import shown
 from ..record import Record
@@ -61,12 +60,9 @@ def strip(pictures: np.ndarray) -> str:
     for place, tile in enumerate(tiles):
         sheet[:, place * (width + GAP) : place * (width + GAP) + width] = tile
     grey = bool((sheet[..., :1] == sheet).all())
-    file = io.BytesIO()
     if grey:
-        Image.fromarray(sheet[..., 0]).save(file, "PNG", optimize=True)
-    else:
-        Image.fromarray(sheet).save(file, "JPEG", quality=85)
-    return f"data:image/{'png' if grey else 'jpeg'};base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+        return data_uri(Image.fromarray(sheet[..., 0]), "PNG", optimize=True)
+    return data_uri(Image.fromarray(sheet), "JPEG", quality=85)
 
 
 def _small(picture: np.ndarray) -> np.ndarray:
