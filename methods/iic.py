@@ -140,7 +140,7 @@ class IIC(Method):
         return self.view_losses(originals, transformed, group)
 
     def view_losses(self, originals: torch.Tensor, transformed: torch.Tensor, group: Group) -> torch.Tensor:
-        """Loss of each sub-head (h,) over prepared views (M, C', S, S) and (r * M, C', S, S), all first copies before all second."""
+        """Loss of each sub-head (h,) over prepared views (M, C', S, S) and (r * M, C', S, S), first copies first."""
         repeats = len(transformed) // len(originals)
         p = self.probabilities(originals, group).repeat(1, repeats, 1)  # (h, r * M, K)
         q = self.probabilities(transformed, group)  # (h, r * M, K)
