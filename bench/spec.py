@@ -7,14 +7,19 @@ exactly what decides the result. Importing this module loads neither torch nor a
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ..results.differences import flat, without
+
 if TYPE_CHECKING:
     from ..datasets.base import TrialData
+    from ..methods.base import MethodConfig
     from .config import Resolved
 
 WITH_LABELS = "semi-supervised"  # the task of a method that learns from labels, and the protocol that lets it
@@ -40,6 +45,8 @@ class TrialSpec(BaseModel):
         overrides: settings that differ from the preset's, by dotted name; a label too.
         config: every setting of the method, resolved.
         time_limit_s: seconds of training after which the trial stops, or None.
+        later: settings by dotted name that the method got after trials of it were recorded, one tuple for each addition, newest
+            first, as far as they stand at their defaults, which do what the code did before; a label too.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,6 +63,7 @@ class TrialSpec(BaseModel):
     overrides: dict[str, Any] = {}
     config: dict[str, Any]
     time_limit_s: float | None = Field(None, gt=0)
+    later: tuple[tuple[str, ...], ...] = ()
 
     def identity(self) -> str:
         """12 hex digits of the SHA-256 over the canonical JSON of what decides the result (`DECIDING`).
@@ -67,6 +75,13 @@ class TrialSpec(BaseModel):
         deciding["config"] = {name: _by_content(value) for name, value in self.config.items()}
         deciding["dataset"] = self.dataset.partition(":")[0]
         return hashlib.sha256(canonical_json(deciding).encode()).hexdigest()[:12]
+
+    def earlier_identities(self) -> Iterator[str]:
+        """The identities that this trial had before its method got the settings in `later`, the last one first."""
+        config = self.config
+        for addition in self.later:
+            config = without(config, addition)
+            yield self.model_copy(update={"config": config}).identity()
 
     def folder_name(self) -> str:
         """`<method>-<dataset>-<preset>-s<seed>-<identity>`, in characters that every file system takes."""
@@ -103,10 +118,19 @@ def make_spec(resolved: Resolved, data: TrialData, *, seed: int = 0, time_limit_
             overrides=resolved.overrides,
             config=resolved.config,
             time_limit_s=time_limit_s,
+            later=_later_at_default(method.Config, resolved.config),
         )
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, each['loc']))}: {each['msg']} (got {each['input']!r})" for each in error.errors())
         raise SpecError(f"This trial cannot be: {'; '.join(problems)}.") from None
+
+
+def _later_at_default(settings: type[MethodConfig], config: Mapping[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """The additions of `settings.later`, newest first, up to the first with a setting that is not at its default."""
+    if not settings.later:
+        return ()
+    usual, given = flat(settings().model_dump(mode="json")), flat(config)
+    return tuple(itertools.takewhile(lambda names: all(given[name] == usual[name] for name in names), settings.later))
 
 
 def check_protocol(method_name: str, protocol: str) -> None:

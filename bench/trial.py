@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -36,6 +36,9 @@ from .spec import TrialSpec
 from .trained import save_trained
 from .trial_folder import INTERRUPTED, OUT_OF_TIME, clear, find_folder, finished_record, resumed_before
 from .without_labels import examine
+
+if TYPE_CHECKING:
+    from .stacked import Seat
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +91,8 @@ def run_trial(
 class TrialRun:
     """One process's work on one trial, epoch by epoch, for a scheduler that wants to be asked in between.
 
-    Takes what `run_trial` takes, and raises what it raises while `epochs` is iterated.
+    Takes what `run_trial` takes, and raises what it raises while `epochs` is iterated. With a `seat` of `bench.stacked` the
+    epochs are trained there, together with those of other seeds; `epochs` then gives an empty row when all is ready for them.
 
     Attributes:
         record: the trial's record, once `epochs` is exhausted.
@@ -105,12 +109,13 @@ class TrialRun:
         memory_share: float = DEFAULT_MEMORY_SHARE,
         snapshots: int | None = None,
         observer: Observer | None = None,
+        seat: Seat | None = None,
     ) -> None:
         check_fit(spec, data)
         self.spec, self.data, self.device, self.force = spec, data, device, force
-        self.observer = observer or Observer()
+        self.observer, self.seat = observer or Observer(), seat
         self.memory_share = memory_share
-        self.id, self.folder = spec.identity(), find_folder(spec, Path(out))
+        self.id, self.folder = spec.identity(), find_folder(spec, Path(out), anew=force)
         self.writer = RecordWriter(self.folder)
         self.checkpoints = Checkpoints(self.folder, self.id)
         self.tracker, self.cost = Tracker(), Cost()
@@ -131,7 +136,7 @@ class TrialRun:
         """End it after the epoch that was yielded last: the next step writes a record with this `stop_reason`."""
         self.stop_reason = reason
 
-    def epochs(self) -> Iterator[dict[str, Any]]:
+    def epochs(self) -> Generator[dict[str, Any], None, None]:
         """Train, score, record and save; the row of epochs.jsonl of each epoch. None for a trial that was finished before."""
         self.record = self._finished_before()
         if self.record is not None:
@@ -172,6 +177,8 @@ class TrialRun:
             self._take_over(saved)
         self.snapshots.truncate(self.epochs_done)
         about = provenance.collect(self.data, self.device, methods.get(self.spec.method).__module__)
+        if self.seat is not None:
+            about["stacked_seeds"] = list(self.seat.seeds)
         spec, cost = self.spec.model_dump(mode="json"), self._cost()
         about_config = ("method", "dataset", "protocol", "n_clusters", "seed", "preset")
         settings = config.as_file(self.spec.config, **{name: spec[name] for name in about_config})
@@ -210,7 +217,11 @@ class TrialRun:
         self.watch = Watch(self.spec.n_clusters, read_epochs(self.folder / "epochs.jsonl"))
         self.snapshots.take(method, data.score, self.epochs_done)
         planned = method.planned_epochs
-        for epoch, seconds in self._timed(training(method, data)):
+        for ready in self._timed(training(method, data)) if self.seat is None else self.seat.epochs(method, data):
+            if ready is None:
+                yield {}
+                continue
+            epoch, seconds = ready
             row = self._judge(epoch, seconds, method, judge)
             self.snapshots.take(method, data.score, epoch.number)
             self.writer.append_epoch(row)
@@ -330,7 +341,8 @@ class TrialRun:
             log.warning("The failure cannot be noted: %s", refusal)
 
     def _cost(self) -> dict[str, Any]:
-        self.cost.total_seconds = self.seconds_before + time.monotonic() - self.began
+        together = 1 if self.seat is None else len(self.seat.seeds)
+        self.cost.total_seconds = self.seconds_before + (time.monotonic() - self.began) / together
         return asdict(self.cost)
 
     def _clock(self) -> float:

@@ -14,13 +14,25 @@ PRUNED = "pruned"  # a scheduler gave it up for others
 WRITTEN = ("record.json", "epochs.jsonl", "labels.npz", "config.yaml", "snapshots.npz", "model.safetensors", "trained.pt")
 
 
-def find_folder(spec: TrialSpec, out: Path) -> Path:
-    """The record folder of a trial under `out`: where it lies under the name of any preset, else where it belongs."""
+def find_folder(spec: TrialSpec, out: Path, *, anew: bool = False) -> Path:
+    """The record folder of a trial under `out`: where it lies under the name of any preset, else where it belongs.
+
+    A complete record from before the method got settings that stand at their defaults here is one of this trial too, unless
+    the trial is to run `anew`.
+    """
     own = out / spec.folder_name()
     if own.exists():
         return own
     same = (path for path in sorted(out.glob(f"*-{spec.identity()}")) if (path / "record.json").is_file())
-    return next(same, own)
+    return next(same, None) or (None if anew else _earlier(spec, out)) or own
+
+
+def _earlier(spec: TrialSpec, out: Path) -> Path | None:
+    for identity in spec.earlier_identities():
+        for path in sorted(out.glob(f"*-{identity}")):
+            if (path / "record.json").is_file() and read_record(path).is_complete:
+                return path
+    return None
 
 
 def finished_record(folder: Path) -> Record | None:

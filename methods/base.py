@@ -9,7 +9,7 @@ no label. The same classes follow scikit-learn's habits, for people who use them
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -34,9 +34,15 @@ class Diverged(MethodError):
 
 
 class MethodConfig(BaseModel):
-    """Base of every method's `Config`: unknown keys are refused, values are checked, nothing changes afterwards."""
+    """Base of every method's `Config`: unknown keys are refused, values are checked, nothing changes afterwards.
+
+    Class attributes:
+        later: settings that came after trials had been recorded, by dotted name, one tuple for each addition, newest first.
+            At its default such a setting does what the code did before, to the last bit; so records from before still count.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    later: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ class Method(ABC):
         Config: pydantic model of the settings.
         predicts_classes: the predictions are classes already, learned from labels: they are scored as they are, without a
             mapping from clusters to classes.
+        stacks: whether several seeds can be trained at once by `train_stacked`.
 
     Attributes:
         on_step: called during an epoch as `on_step(done, total, images)` with the share of the epoch that is done
@@ -90,6 +97,7 @@ class Method(ABC):
     version: ClassVar[int] = 1
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     predicts_classes: ClassVar[bool] = False
+    stacks: ClassVar[bool] = False
 
     def __init__(self, n_clusters: int = 10, *, seed: int = 0, device: str = "cpu", **settings: Any) -> None:
         if isinstance(n_clusters, bool) or not isinstance(n_clusters, (int, np.integer)) or n_clusters < 2:
@@ -116,6 +124,19 @@ class Method(ABC):
         After `load_state_dict` it goes on with the epoch after the saved one and ends with the same result as an
         undisturbed run.
         """
+
+    @classmethod
+    def train_stacked(cls, methods: Sequence[Any], images: Images) -> list[Epoch | MethodError]:
+        """The next epoch of several seeds at once: what each would have yielded, equal but for rounding, or what broke it.
+
+        Args:
+            methods: of this class, equal but for their seeds, all after the same epoch and before their last.
+            images: what all of them train on, on their device.
+
+        Raises:
+            MethodError: not this method, or not with these settings (see `kit.stacking`); then no method was changed.
+        """
+        raise MethodError(f"{cls.name} trains one seed at a time: leave out --stacked-seeds.")
 
     @abstractmethod
     def predict_heads(self, images: Images) -> np.ndarray:

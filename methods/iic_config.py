@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -16,6 +16,11 @@ Group = Literal["main", "auxiliary"]
 
 class IICConfig(MethodConfig):
     """Settings of IIC. The defaults are the small network of the `short` presets."""
+
+    later: ClassVar[tuple[tuple[str, ...], ...]] = (
+        ("auxiliary_epochs", "auxiliary_sub_heads", "main_trunk_lr"),
+        ("auxiliary_images", "refresh_statistics", "views.crop_unit"),
+    )
 
     epochs: PositiveInt = Field(default=100, description="epochs; each makes all the passes")
     passes: tuple[Group, ...] = Field(

@@ -22,6 +22,8 @@ from .registry import register
 class KMeansConfig(MethodConfig):
     """Settings of k-means."""
 
+    later: ClassVar[tuple[tuple[str, ...], ...]] = (("network.views.crop_unit",),)
+
     features: Source = Field(default="pixels", description="what is clustered")
     kmeans: KMeansSettings = Field(default_factory=KMeansSettings, description="normalisation, PCA, restarts, library")
     network: NetworkSettings = Field(default_factory=NetworkSettings, description="the network of features=network")

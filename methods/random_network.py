@@ -25,6 +25,8 @@ from .registry import register
 class RandomConfig(MethodConfig):
     """Settings of the random network."""
 
+    later: ClassVar[tuple[tuple[str, ...], ...]] = (("network.views.crop_unit",),)
+
     readout: Literal["head", "kmeans"] = Field(
         default="head", description="the network's own argmax (the published row), or k-means on its features"
     )

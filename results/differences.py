@@ -1,9 +1,9 @@
-"""What differs between two nested mappings of plain values, name by name."""
+"""Nested mappings of plain values by dotted names: what differs between two of them, and what is left without some."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 ABSENT = "not there"
@@ -16,6 +16,18 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     for name, value in nested.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) and value else {f"{prefix}{name}": value}
     return found
+
+
+def without(nested: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """A copy of `nested` that lacks what is there under some dotted names."""
+    left = dict(nested)
+    for name in names:
+        first, _, rest = name.partition(".")
+        if rest and isinstance(left.get(first), Mapping):
+            left[first] = without(left[first], [rest])
+        else:
+            left.pop(name, None)
+    return left
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

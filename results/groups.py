@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from .differences import without
 from .grid import percent
 from .record import Record, Selection
 
@@ -238,8 +239,14 @@ def _early_end(record: Record) -> str:
 
 
 def _key(record: Record) -> str:
-    """What groups agree in. How a configuration came about (by the preset, or by `--set` before the preset had it) is no part."""
-    spec = {name: value for name, value in record.spec.items() if name not in ("seed", "overrides")}
+    """What groups agree in.
+
+    How a configuration came about (by the preset, or by `--set` before the preset had it) is no part, nor are settings that the
+    method got later and that do what it did before.
+    """
+    spec = {name: value for name, value in record.spec.items() if name not in ("seed", "overrides", "later")}
+    for addition in record.spec.get("later") or ():
+        spec["config"] = without(spec["config"], addition)
     return json.dumps([spec, record.metrics_version, record.lab], sort_keys=True, default=str)
 
 

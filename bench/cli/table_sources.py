@@ -90,8 +90,8 @@ def _is_segmented(dataset: str) -> bool:
 
 
 def _suite_rows(number: int) -> list[SuiteRow]:
+    from ...results.differences import flat
     from ...results.tables import SuiteRow
-    from ...results.tables.rows import flat
     from ..suites import suite
 
     runs = suite(f"table{number}").runs

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..differences import flat
 from ..groups import Group
 from ..published import Published
 
@@ -135,12 +136,3 @@ class Here:
         if self.methods is None or entry.method is None:
             return entry.method is not None
         return self.methods.get(entry.method) == entry.task
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted name."""
-    named: dict[str, Any] = {}
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        named.update(flat(value, f"{name}.") if isinstance(value, Mapping) and value else {name: value})
-    return named
