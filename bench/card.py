@@ -27,6 +27,7 @@ from .terminal import UNBROKEN, emit, yaml_line
 
 CHOICES = {"own-loss": "lowest own loss", "last": "last epoch", "oracle": "oracle (uses labels)"}
 METRICS = ("acc", "nmi", "ari")
+TABLES = {"clustering": 1, "semi-supervised": 3, "segmentation": 4}  # of the IIC paper, by task
 
 
 def show(console: Console, record: Record, steps: Sequence[str] = ()) -> None:
@@ -140,8 +141,8 @@ def next_steps(
     datasets = dict.fromkeys(record.spec["dataset"] for record in records)
     steps = [run_line(records[0].spec, "5", data_root, unsaid=("short",)) + where] if len(records) == 1 else []
     steps += [f"bench leaderboard --dataset {shlex.quote(dataset)}{where}" for dataset in [*datasets][:1]]
-    if any(record.spec.get("task", "clustering") == "clustering" for record in records):
-        steps.append(f"bench tables 1{where}")
+    tasks = {record.spec.get("task", "clustering") for record in records}
+    steps += [f"bench tables {number}{where}" for task, number in TABLES.items() if task in tasks]
     unscored = next((record for record in records if unlabelled.told(record)), None)
     if unscored is not None:
         steps.insert(0, f"bench sheet {shlex.quote(str(unscored.folder))} --html sheet.html")

@@ -30,7 +30,7 @@ def viewer(uri: str | None) -> str | None:
     """The command that shows what was delivered to `uri`; None where a server shows it, or nothing was."""
     if uri is None or uri.startswith(("http:", "https:", "databricks")):
         return None
-    return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    return f"bench ui --mlflow {shlex.quote(uri)}"
 
 
 class MlflowListener(Listener):

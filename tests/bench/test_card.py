@@ -164,7 +164,7 @@ def test_next_steps_can_be_pasted_and_keep_the_settings() -> None:
         "time_limit_s": 5400.0,
     }
     record = make_record(spec=spec)
-    more, *others = card.next_steps([record], out=Path("my out"), data_root=Path("data"), viewer="mlflow ui")
+    more, *others = card.next_steps([record], out=Path("my out"), data_root=Path("data"), viewer="bench ui")
     assert more == (
         "bench run --method iic --dataset 'npz:/my data.npz' --preset smoke --set lr=0.01 --set pca=null "
         "--set 'passes=[auxiliary, main]' --set 'name='\"'\"'null'\"'\"'' "
@@ -175,9 +175,15 @@ def test_next_steps_can_be_pasted_and_keep_the_settings() -> None:
     assert others == [
         "bench leaderboard --dataset 'npz:/my data.npz' --out 'my out'",
         "bench tables 1 --out 'my out'",
-        "mlflow ui",
+        "bench ui",
     ]
     assert card.next_steps([record, record]) == ["bench leaderboard --dataset 'npz:/my data.npz'", "bench tables 1"]
+
+
+@pytest.mark.parametrize(("task", "table"), [("clustering", 1), ("semi-supervised", 3), ("segmentation", 4)])
+def test_the_next_step_is_the_table_that_the_task_belongs_to(task: str, table: int) -> None:
+    steps = card.next_steps([make_record(spec={"task": task})])
+    assert [step for step in steps if "tables" in step] == [f"bench tables {table}"]
 
 
 def test_one_of_several_results_is_a_line_with_its_warnings_under_it() -> None:

@@ -182,7 +182,7 @@ def test_records_go_to_mlflow_beside_them_by_default(bench: Bench, monkeypatch: 
     (record,) = find_records(bench.out)
     uri = mlflow_sink.default_uri(bench.out)
     assert fed == [(record.id, uri)]
-    assert f"mlflow ui --backend-store-uri {uri}" in ran.out
+    assert f"bench ui --mlflow {uri}" in ran.out
 
 
 def test_a_tracker_that_refuses_costs_one_line(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,7 +200,7 @@ def test_a_tracker_that_refuses_costs_one_line(bench: Bench, monkeypatch: pytest
     assert [line for line in ran.err.splitlines() if line.startswith("bench:")] == [
         "bench: The tracking store http://nowhere:1 did not take the record."
     ]
-    assert "mlflow ui" not in ran.out
+    assert "bench ui" not in ran.out
     assert len(find_records(bench.out)) == 3
 
 

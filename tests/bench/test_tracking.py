@@ -285,4 +285,4 @@ def test_where_to_deliver(tmp_path: Path) -> None:
     assert store_uri(" OFF", tmp_path) is None and store_uri("http://a", tmp_path) == "http://a"
     assert store_uri("", tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
     assert viewer("http://a") is None and viewer(None) is None
-    assert viewer("sqlite:////a b.db") == "mlflow ui --backend-store-uri 'sqlite:////a b.db'"
+    assert viewer("sqlite:////a b.db") == "bench ui --mlflow 'sqlite:////a b.db'"
