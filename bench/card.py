@@ -27,6 +27,7 @@ from .terminal import UNBROKEN, emit, yaml_line
 
 CHOICES = {"own-loss": "lowest own loss", "last": "last epoch", "oracle": "oracle (uses labels)"}
 METRICS = ("acc", "nmi", "ari")
+MOST_CLASSES = 8  # whose IoU is told one by one
 TABLES = {"clustering": 1, "semi-supervised": 3, "segmentation": 4}  # of the IIC paper, by task
 
 
@@ -157,7 +158,7 @@ def _body(record: Record, steps: Sequence[str]) -> RenderableType:
         facts.add_row("gap", f"{100 * record.selection_gap:+.1f} points of ACC, had labels chosen epoch and head")
     for name, scores in (record.metrics.get("own-loss", {}).get("other_predictions") or {}).items():
         facts.add_row("also", f"{name}: {', '.join(f'{metric.upper()} {percent(scores.get(metric))}' for metric in METRICS)}")
-    for name, text in _without_labels(record):
+    for name, text in (*_of_pixels(record), *_without_labels(record)):
         facts.add_row(name, text)
     if loss := _loss(record):
         facts.add_row("loss", loss)
@@ -190,6 +191,22 @@ def _scores(record: Record) -> Table:
                 f"mean of {heads['n']} sub-heads", *(_in_percent(_of_heads(heads, name)) for name in metrics), "", "all", place[2]
             )
     return table
+
+
+def _of_pixels(record: Record) -> list[tuple[str, str]]:
+    """What only label maps have: the overlap with each class, where they are few, and the scores away from their boundaries."""
+    own = record.metrics.get("own-loss", {})
+    if own.get("miou") is None:
+        return []
+    names = (record.provenance.get("data") or {}).get("class_names") or map(str, range(len(own["iou"])))
+    each = ", ".join(f"{name} {percent(value)}" for name, value in zip(names, own["iou"], strict=True))
+    told = [("IoU", f"{percent(own['miou'])} % on average" + (f": {each}" if len(own["iou"]) <= MOST_CLASSES else ""))]
+    away = own.get("away_from_boundaries")
+    if away:
+        scores = f"ACC {percent(away['acc'])} %, mean IoU {percent(away['miou'])} %"
+        where = f"{percent(away['share'])} % of the pixels that are more than {away['reach']} from another label"
+        told.append(("away", f"{scores} of the {where}"))
+    return told
 
 
 def _without_labels(record: Record) -> list[tuple[str, str]]:

@@ -42,7 +42,7 @@ def checked_losses(epoch: Epoch, epochs_before: int, method: str) -> dict[str, f
     return losses
 
 
-def checked_part(method: Method, found: Any, left: tuple[int, ...], heads: int | None) -> np.ndarray:
+def checked_part(method: Method, found: Any, left: tuple[int, ...], heads: int | None, lowest: int = 0) -> np.ndarray:
     """Some images' clusters by every sub-head, in the smallest integer type.
 
     Args:
@@ -50,6 +50,7 @@ def checked_part(method: Method, found: Any, left: tuple[int, ...], heads: int |
         found: what `predict_batches` gave.
         left: shape of the labels that this part and those after it have: (n,), or (n, height, width) per pixel.
         heads: number of sub-heads in the parts before; None for the first.
+        lowest: the lowest value that may be: 0, or -1 where pixels may be left out.
 
     Raises `MethodError` if they are not what they must be.
     """
@@ -57,7 +58,7 @@ def checked_part(method: Method, found: Any, left: tuple[int, ...], heads: int |
     shaped = part.ndim == len(left) + 1 and part.shape[2:] == left[1:] and 0 < part.shape[1] <= left[0]
     if not shaped or not np.issubdtype(part.dtype, np.integer):
         raise wrong_predictions(method, part.dtype, part.shape, left)
-    if part.size and (part.min() < 0 or part.max() >= method.n_clusters):
+    if part.size and (part.min() < lowest or part.max() >= method.n_clusters):
         raise MethodError(f"{method.name}: predict_heads gave clusters {part.min()}..{part.max()} of {method.n_clusters}.")
     if heads is not None and len(part) != heads:
         raise MethodError(f"{method.name}: predict_batches gave {len(part)} sub-heads after {heads}.")

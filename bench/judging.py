@@ -16,6 +16,7 @@ import numpy as np
 from ..datasets.base import DataError, Images, LabelMaps, TrialData
 from ..methods.base import Method, MethodError
 from ..methods.registry import methods
+from ..results.boundaries import AWAY, count_pixels
 from ..results.mapping import Kind
 from ..results.metrics import Scores
 from ..results.scoring import OTHER, NothingToMapOn, Scoring
@@ -24,6 +25,7 @@ from .selection import Choice
 from .spec import WITH_LABELS, TrialSpec
 
 MAPS_SHOWN = 16
+UNSAID = -1  # of pixels that another way to predict says nothing of; they are not counted
 PER_HEAD = ("acc", "nmi", "ari", "clusters_used")
 Labels = np.ndarray | LabelMaps
 Predict = Callable[[Images], Iterator[np.ndarray]]
@@ -109,46 +111,47 @@ class Judge:
         evidence = self.scoring.evidence(predictions, beside)
         with self._told():
             heads = self.scoring.scores(evidence)
-        others = {} if self.per_pixel else self._others(method, len(predictions))
+        others = self._others(method, len(predictions))
         return Judgement(predictions, beside | others, heads, evidence[1])
 
     def _others(self, method: Method, heads: int) -> dict[str, np.ndarray]:
         """What the method's other ways to predict give, as `beside` has it: `other/NAME` and all beside it."""
         found: dict[str, np.ndarray] = {}
         for name, predict in method.other_predictions.items():
-            predictions, beside = self._found(method, lambda images, predict=predict: iter((predict(images),)))
+            in_parts = predict if self.per_pixel else lambda images, predict=predict: iter((predict(images),))
+            predictions, beside = self._found(method, in_parts, lowest=UNSAID if self.per_pixel else 0)
             if len(predictions) != heads:
                 raise MethodError(f"{method.name}: {name} gave {len(predictions)} sub-heads, predict_heads {heads}.")
             found |= {OTHER + name: predictions} | {f"{OTHER}{name}/{key}": array for key, array in beside.items()}
         return found
 
-    def _found(self, method: Method, predict: Predict) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    def _found(self, method: Method, predict: Any, lowest: int = 0) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The clusters of the scored images, and beside them what the images that find the map have."""
-        predictions, beside = self._predicted(method, predict, self.data.score, self.labels, "")
+        predictions, beside = self._predicted(method, predict, self.data.score, self.labels, "", lowest)
         if self.data.mapping is not None and self.mapping_labels is not None:
-            mapped, counts = self._predicted(method, predict, self.data.mapping, self.mapping_labels, "mapping-")
+            mapped, counts = self._predicted(method, predict, self.data.mapping, self.mapping_labels, "mapping-", lowest)
             beside |= counts if self.per_pixel else {"mapping": mapped}
         return predictions, beside
 
     def _predicted(
-        self, method: Method, predict: Predict, images: Images, labels: Labels, prefix: str
+        self, method: Method, predict: Predict, images: Images, labels: Labels, prefix: str, lowest: int
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The clusters of `images` that are kept, and for label maps their counts, as `beside` has them."""
         kept: list[np.ndarray] = []
-        counts = np.zeros((1, self.n_clusters, self.n_classes + 1), np.int64)
+        counts: tuple[Any, Any] = (0, 0)  # of all pixels, and of those away from boundaries
         done, heads, to_keep = 0, None, len(self.shown) if self.per_pixel else len(labels)
         for found in predict(images):
-            part = checked_part(method, found, (len(labels) - done, *labels.shape[1:]), heads)
+            part = checked_part(method, found, (len(labels) - done, *labels.shape[1:]), heads, lowest)
             if self.per_pixel:
-                counts = counts + self.scoring.counts(part, labels[done : done + part.shape[1]])
+                found_here = count_pixels(part, labels[done : done + part.shape[1]], self.n_clusters, self.n_classes)
+                counts = (counts[0] + found_here[0], counts[1] + found_here[1])
             if done < to_keep:
                 kept.append(part[:, : to_keep - done].copy() if part.shape[1] > to_keep - done else part)
             done, heads = done + part.shape[1], len(part)
         if heads is None or done < len(labels):
             raise wrong_predictions(method, np.dtype(np.int64), (heads or 0, done, *labels.shape[1:]), labels.shape)
         check_chosen_head(method, heads)
-        beside = {f"{prefix}confusion": counts[..., :-1], f"{prefix}sizes": counts.sum(axis=-1)} if self.per_pixel else {}
-        return np.concatenate(kept, axis=1), beside
+        return np.concatenate(kept, axis=1), _counted(prefix, *counts) if self.per_pixel else {}
 
     def metrics(self, choices: Mapping[Any, Choice]) -> dict[str, dict[str, Any]]:
         """What record.json says of each selection."""
@@ -181,7 +184,9 @@ class Judge:
 
         Per pixel all of it would be too much: `truth` (M, H', W') and `S` (H, M, H', W') are the maps of the images `rows` (M,),
         and of all images there are `S/confusion` (H, K, C) and `S/sizes` (H, K), the pixels of each cluster with those
-        that have no label; where the map is found on other images also `S/mapping-confusion` and `S/mapping-sizes`.
+        that have no label, and `S/away-3-confusion` (H, K, C), the pixels more than 3 away from another label; where the map is
+        found on other images also `S/mapping-confusion` and `S/mapping-sizes`. Another way to predict has the same as
+        `S/other/NAME` (-1: it says nothing of the pixel), `S/other/NAME/confusion` and so on.
         """
         found: dict[str, Any] = {"truth": self.labels[self.shown] if self.per_pixel else self.labels}
         if self.per_pixel:
@@ -192,3 +197,9 @@ class Judge:
             found |= {name: choice.predictions, f"{name}/head": choice.head}
             found |= {f"{name}/{key}": array for key, array in choice.beside.items()}
         return found
+
+
+def _counted(prefix: str, counts: np.ndarray, away: np.ndarray) -> dict[str, np.ndarray]:
+    """The counts (H, K, C + 1) of pixels as `beside` has them; those away from boundaries (H, K, C) of scored images only."""
+    scored = {} if prefix else {AWAY: away}
+    return {f"{prefix}confusion": counts[..., :-1], f"{prefix}sizes": counts.sum(axis=-1), **scored}

@@ -18,11 +18,24 @@ from typing import Any
 import torch
 
 from ..datasets.base import TrialData
+from ..methods.kit import execution
 from .devices import available_cores
 from .redaction import without_passwords
 
 PACKAGE = __name__.partition(".")[0]
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "pydantic", "safetensors", "faiss-cpu", "ray", "mlflow")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pydantic",
+    "safetensors",
+    "faiss-cpu",
+    "opencv-python-headless",
+    "ray",
+    "mlflow",
+)
 CHECKOUT = Path(__file__).resolve().parents[1]
 GIT_PATIENCE_S = 10
 
@@ -48,6 +61,7 @@ def collect(data: TrialData, device: str, method_module: str = PACKAGE) -> dict[
         "device": device,
         "gpu": torch.cuda.get_device_name(device) if on_gpu else None,
         "cuda": torch.version.cuda if on_gpu else None,
+        "execution": execution.current().as_dict(),
         "data": describe_data(data),
         "command": own_command(),
     }

@@ -48,7 +48,8 @@ class Record(BaseModel):
         spec: method, dataset, protocol, seed, n_clusters, preset, overrides, config and what else decides the result.
         metrics: by selection (`last`, `own-loss`, `oracle`), e.g. `metrics["own-loss"]["acc"]` in [0, 1]. Only
             `last` and `own-loss` are chosen without labels. `other_predictions` has the scores of a method's other ways to
-            predict by name, e.g. the published evaluation beside an honest one.
+            predict by name, e.g. the published evaluation beside an honest one. Per pixel `iou` by class, `miou` their mean, and
+            in `away_from_boundaries` the scores more than `reach` pixels away from another label.
         mapping: how clusters became classes for `acc`: `kind` (`hungarian`, `many-to-one`, `identity`) and the splits whose
             labels the map was found `on`; None where nothing is labelled, and in records of before it was written.
         diagnostics: how healthy the training was, told without labels: `criterion` and its `loss_floor`, `effective_clusters`,
@@ -110,7 +111,8 @@ class Record(BaseModel):
         A method's other ways to predict are `S/other/NAME` (H, N), and their `S/other/NAME/mapping` (H, N').
         Per pixel these are label maps of the images `rows` (M,) only, `truth` (M, H', W') and `S` (H, M, H', W'); of all
         images there are the counts `S/confusion` (H, K, C) and `S/sizes` (H, K), int64, and where the map was found on other
-        images `S/mapping-confusion` and `S/mapping-sizes`.
+        images `S/mapping-confusion` and `S/mapping-sizes`; `S/away-3-confusion` counts the pixels more than 3 away from
+        another label.
 
         All but the counts come in the smallest signed type that holds them (-1 is unknown). Of one `selection`, what belongs to
         the others is not read. Raises `RecordError` if the file is missing or damaged.

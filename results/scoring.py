@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .boundaries import scores_away
 from .files import RecordError
 from .mapping import Kind, intersection_over_union, label_fractions, map_clusters, mapped_accuracy
 from .metrics import Scores, count_pairs, score_counts, summarise_heads
@@ -49,8 +50,8 @@ class Scoring:
 
         Args:
             predictions: integer (H, N) clusters by every sub-head; not looked at per pixel.
-            beside: what is kept with them: `mapping` (H, N'), or per pixel `confusion` (H, K, C), `sizes` (H, K) and where the
-                map is found on other images `mapping-confusion`.
+            beside: what is kept with them: `mapping` (H, N'), or per pixel `confusion` (H, K, C), `sizes` (H, K), `confusion` of
+                what is away from boundaries (see `boundaries`) and where the map is found on other images `mapping-confusion`.
 
         Raises:
             NothingToMapOn: the images that find the map have no known label.
@@ -87,6 +88,8 @@ class Scoring:
             about["label_fractions"] = self._fractions(predictions[head], beside["mapping"][head], self.seed)
         if others := self._others(head, beside):
             about["other_predictions"] = others
+        if (away := self._away(head, beside)) is not None:
+            about["away_from_boundaries"] = away
         return {**heads[head], **about}
 
     def _scores(self, confusion: np.ndarray, sizes: np.ndarray, found_on: np.ndarray) -> Scores:
@@ -103,6 +106,13 @@ class Scoring:
             iou = intersection_over_union(confusion, classes)
             scores |= {"miou": float(np.mean([value for value in iou if value is not None])), "iou": iou}
         return scores
+
+    def _away(self, head: int, beside: Arrays) -> dict[str, Any] | None:
+        """The scores of pixels away from the boundaries of classes; None where nothing is labelled or they were not counted."""
+        if self.truth is not None or not beside["confusion"][head].any():
+            return None
+        found_on = beside.get("mapping-confusion", beside["confusion"])[head]
+        return scores_away(beside, head, map_clusters(found_on, self.kind))
 
     def _others(self, head: int, beside: Arrays) -> dict[str, Scores]:
         """The metrics of the method's other ways to predict in that epoch, by name, by the sub-head that was chosen."""

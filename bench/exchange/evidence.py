@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from ...results.metrics import METRICS_VERSION
 from ...results.record import Record, RecordError
-from ...results.scoring import scoring_of
+from ...results.scoring import OTHER, scoring_of
 from ..rescore import rescore
 from ..spec import SpecError, TrialSpec
 from .folders import LABELS
@@ -179,7 +179,8 @@ def _data_of(record: Record) -> tuple[Any, Any]:
 def _truth(labels: Labels) -> Labels:
     """The arrays that the data alone decide; per pixel the pixels of each class too, which every sub-head must add up to."""
     known = {name: labels[name] for name in ("truth", "mapping/truth") if name in labels}
-    return known | {name: array.sum(axis=1)[0] for name, array in labels.items() if name.endswith("confusion")}
+    counts = {name: array for name, array in labels.items() if name.endswith("confusion") and f"/{OTHER}" not in name}
+    return known | {name: array.sum(axis=1)[0] for name, array in counts.items()}  # another way may leave pixels out
 
 
 def _agree(ours: Labels, theirs: Labels) -> bool:

@@ -27,18 +27,19 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from ...datasets.base import Images
-from ..base import Diverged, Epoch, Method, MethodConfig, State, check_finite
-from .arithmetic import Arithmetic, Precision, cosine_decay, without_lone_last
+from ..base import Diverged, Epoch, State
+from .arithmetic import Arithmetic, Precision, without_lone_last
 from .clusterers import KMeansSettings
+from .descent import Descent, DescentConfig, MeanLosses
 from .feature_clusters import FeatureClusters
 from .randomness import generator, seeded
 
 
-class FeatureMethodConfig(MethodConfig):
+class FeatureMethodConfig(DescentConfig):
     """Settings that all methods with learned features share; a method's own config adds its own."""
 
     epochs: PositiveInt = Field(default=20, description="epochs, each of as many images as there are")
@@ -46,11 +47,6 @@ class FeatureMethodConfig(MethodConfig):
         default="all", description="images that are learned from: with the unlabelled ones of STL-10, or without"
     )
     batch: Annotated[int, Field(ge=2)] = Field(default=128, description="images in a batch")
-    lr: PositiveFloat = Field(default=1e-3, description="learning rate")
-    lr_decay: Literal["none", "cosine"] = Field(
-        default="none", description="of the learning rate: constant, or half a cosine that ends at 0"
-    )
-    weight_decay: NonNegativeFloat = Field(default=0.0, description="times the weights, added to their gradient")
     cluster_every: PositiveInt = Field(
         default=1,
         description="epochs between two k-means on the features (the first and the last epoch have one in any case); in between "
@@ -64,7 +60,7 @@ class FeatureMethodConfig(MethodConfig):
     precision: Precision = "float32"
 
 
-class FeatureMethod(Method):
+class FeatureMethod(Descent):
     """A method that learns features; k-means on them gives the clusters. See the module for what a method has to define.
 
     Class attributes:
@@ -77,6 +73,7 @@ class FeatureMethod(Method):
         network: all that is trained, on the device, in the layout for speed.
         optimisers: by name.
         epochs_done: epochs that were yielded.
+        places: in a training step, where the images of its batch are in what `learned` gave: int64 (M,).
     """
 
     Config = FeatureMethodConfig
@@ -115,26 +112,16 @@ class FeatureMethod(Method):
         """Optimisers of `self.network` by name; all their parameter groups follow `lr_decay` from the rate they start with."""
         return {"network": self.adam(self.network)}
 
+    def learned(self, images: Images) -> Images:
+        """What `order` and the steps of an epoch read: the images, or what an override makes of them, the same each time."""
+        return images
+
     def order(self, images: Images, random: torch.Generator) -> tuple[torch.Tensor, ...]:
         """Places in `images` that the steps of an epoch read, int64 (M,) each: by default all in a random order, in batches.
 
         An override may read as stored, or put several images for one place into a batch (pairs: first the ones, then the others).
         """
         return without_lone_last(images.order(self.config.images, self.config.batch, random))
-
-    def descend(self, loss: torch.Tensor, optimiser: str = "network") -> torch.Tensor:
-        """One step of `self.optimisers[optimiser]` down the scalar `loss`: the loss, detached."""
-        found = self.optimisers[optimiser]
-        found.zero_grad(set_to_none=True)
-        loss.backward()
-        found.step()
-        return loss.detach()
-
-    def adam(self, module: nn.Module, betas: tuple[float, float] = (0.9, 0.999)) -> torch.optim.Adam:
-        """Adam for `module` at the learning rate and weight decay that are set."""
-        fused = torch.device(self.device).type == "cuda"  # one launch instead of hundreds
-        lr, decay = self.config.lr, self.config.weight_decay
-        return torch.optim.Adam(module.parameters(), lr=lr, betas=betas, weight_decay=decay, fused=fused)
 
     def train(self, images: Images) -> Iterator[Epoch]:
         """Yield after every epoch. `losses` are the means of what `train_step` returns; `criterion` is the one `judged_by`."""
@@ -158,8 +145,7 @@ class FeatureMethod(Method):
             network = self.build(shape)
         self.network = self.arithmetic.ready(network)
         self.optimisers = self.build_optimisers()
-        for group in self._groups():
-            group["first_lr"] = group["lr"]
+        self.keep_first_rates()
         self.feature_clusters = self._unfitted_clusters()
         self.known: tuple[Images, np.ndarray] | None = None
 
@@ -179,28 +165,16 @@ class FeatureMethod(Method):
     def _epoch(self, images: Images, number: int) -> tuple[dict[str, float], int]:
         """Train for one epoch: mean losses by name, and images through the network."""
         random = generator(self.device, self.seed, "epoch", number)
-        order, seen = self.order(images, random), 0
-        totals: dict[str, torch.Tensor] = {}
+        learned = self.learned(images)
+        order, losses, seen = self.order(learned, random), MeanLosses(), 0
         self.network.train()
         with seeded(self.seed, "layers", number):
-            for step, batch in enumerate(images.batches(order), start=1):
-                self._set_rates((number - 1 + (step - 1) / len(order)) / self.config.epochs)
-                for name, loss in self.train_step(batch, random).items():
-                    totals[name] = totals[name] + loss if name in totals else loss
+            for step, (self.places, batch) in enumerate(zip(order, learned.batches(order), strict=True), start=1):
+                self.set_rates((number - 1 + (step - 1) / len(order)) / self.config.epochs)
+                losses.add(self.train_step(batch, random))
                 seen += len(batch) * self.copies
                 self.on_step(step, len(order), seen)
-        means = torch.stack([*totals.values()]) / len(order)
-        check_finite(means, number, self.name)
-        return dict(zip(totals, means.tolist(), strict=True)), seen
-
-    def _set_rates(self, share: float) -> None:
-        """Learning rates when `share` (0 to 1) of the whole training is done."""
-        if self.config.lr_decay == "cosine":
-            for group in self._groups():
-                group["lr"] = group["first_lr"] * cosine_decay(share, 1)
-
-    def _groups(self) -> Iterator[dict]:
-        return (group for optimiser in self.optimisers.values() for group in optimiser.param_groups)
+        return losses.means(len(order), number, self.name), seen
 
     def _is_clustered(self, number: int) -> bool:
         """Whether epoch `number` has a k-means of its own."""

@@ -33,12 +33,12 @@ class TrainedWeights(BaseModel):
         return path
 
 
-def read_start(folder: str | Path, method: str) -> tuple[TrainedWeights, dict[str, Any], int]:
+def read_start(folder: str | Path, method: str | None) -> tuple[TrainedWeights, dict[str, Any], int]:
     """The weights of a finished record, the settings that it was trained with, and its number of clusters.
 
     Args:
         folder: the record's folder, or the model.safetensors in it.
-        method: name of the method that must have written it.
+        method: name of the method that must have written it; None for any.
 
     Raises:
         MethodError: no such folder, no finished record of this method, or one whose settings cannot be read.
@@ -46,13 +46,15 @@ def read_start(folder: str | Path, method: str) -> tuple[TrainedWeights, dict[st
     path = Path(folder).expanduser().absolute()
     path = path.parent if path.is_file() else path
     if not (path / WEIGHTS).is_file() or not (path / SETTINGS).is_file():
-        raise MethodError(f"start: {path} is not the folder of a finished {method} record ({WEIGHTS} and {SETTINGS}).")
+        raise MethodError(
+            f"start: {path} is not the folder of a finished {method or 'trained'} record ({WEIGHTS} and {SETTINGS})."
+        )
     try:
         about = yaml.safe_load((path / SETTINGS).read_text(encoding="utf-8"))
         found, config, n_clusters = about["method"], dict(about["config"]), int(about["n_clusters"])
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError) as error:
         raise MethodError(f"start: {path / SETTINGS} cannot be read ({' '.join(str(error).split())}).") from None
-    if found != method:
+    if method is not None and found != method:
         raise MethodError(f"start: {path} is a record of {found!r}, a record of {method!r} is needed.")
     origin = f"{about.get('dataset')}, protocol {about.get('protocol')}, seed {about.get('seed')}"
     weights = TrainedWeights(path=str(path / WEIGHTS), sha256=sha256_of(path / WEIGHTS), trained_on=origin)

@@ -23,18 +23,33 @@ def cluster(features: torch.Tensor, clusters: int, iterations: int, seed: int) -
     """
     if clusters > len(features):
         raise MethodError(f"{len(features)} images cannot fill {clusters} clusters of pseudo-labels; lower 'clusters'.")
+    rows = np.ascontiguousarray(features.cpu().numpy(), np.float32)
+    nearest = centres_and_nearest(rows, clusters, iterations, seed)[1]
+    return torch.from_numpy(nearest).to(features.device)
+
+
+def centres_and_nearest(
+    rows: np.ndarray, clusters: int, iterations: int, seed: int, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `cluster`, of at least as many contiguous float32 rows (N, D) as clusters.
+
+    Args:
+        weights: float (N,), how many each row stands for; None for one each.
+
+    Returns:
+        The centres, float32 (clusters, D), and the nearest one of each row, int64 (N,).
+    """
     try:
         import faiss
     except ImportError:
         raise MethodError("Pseudo-labels come from faiss: pip install faiss-cpu.") from None
-    rows = np.ascontiguousarray(features.cpu().numpy(), np.float32)
     # faiss would quietly fit on a sample of 256 points a cluster, and warn below 39.
     found = faiss.Kmeans(
         rows.shape[1], clusters, niter=iterations, seed=seed % 2**31, min_points_per_centroid=1, max_points_per_centroid=len(rows)
     )
-    found.train(rows)
+    found.train(rows, weights=weights)
     _, nearest = found.index.search(rows, 1)
-    return torch.from_numpy(nearest[:, 0].astype(np.int64)).to(features.device)
+    return np.asarray(found.centroids), nearest[:, 0].astype(np.int64)
 
 
 def draw(labels: torch.Tensor, sampling: Sampling, random: torch.Generator) -> torch.Tensor:

@@ -100,6 +100,22 @@ class SegmentationNetwork(nn.Module):
         return enlarged.view(*maps.shape[:3], *images.shape[-2:])
 
 
+def refuse_small(size: tuple[int, int], settings: SegmentationNetworkSettings) -> None:
+    """Raise `MethodError` for images of `size` (h, w) of which nothing would be left."""
+    smallest = 4 + 8 * (2 - settings.dilation_padding)  # of which 2x2 are left, enough for batch norm on a single image
+    if min(size) < smallest:
+        raise MethodError(f"Images of {size[0]}x{size[1]} pixels are too small: the network needs at least {smallest}.")
+
+
+def build_trunk(channels: int, size: tuple[int, int], settings: SegmentationNetworkSettings) -> SegmentationTrunk:
+    """The untrained trunk alone, for input of `channels` and `size` (h, w); weights from PyTorch's global generator.
+
+    Raises `MethodError` for images of which nothing would be left.
+    """
+    refuse_small(size, settings)
+    return SegmentationTrunk(channels, settings)
+
+
 def build_network(
     channels: int,
     size: tuple[int, int],
@@ -118,9 +134,7 @@ def build_network(
     Raises:
         MethodError: images of which nothing would be left.
     """
-    smallest = 4 + 8 * (2 - settings.dilation_padding)  # of which 2x2 are left, enough for batch norm on a single image
-    if min(size) < smallest:
-        raise MethodError(f"Images of {size[0]}x{size[1]} pixels are too small: the network needs at least {smallest}.")
+    refuse_small(size, settings)
     with seeded(seed, "weights"):
         network = SegmentationNetwork(channels, heads, settings)
         initialise(network)

@@ -38,8 +38,8 @@ class SegmentationViewSettings(BaseModel):
     )
 
 
-class PairSettings(SegmentationViewSettings):
-    """What the second view does to an image."""
+class JitterSettings(SegmentationViewSettings):
+    """What a changed view does to the colours of an image, and to left and right."""
 
     brightness: Share = Field(default=0.4, description="factor drawn from 1 - b to 1 + b")
     contrast: Share = Field(default=0.4, description="factor drawn from 1 - c to 1 + c")
@@ -47,7 +47,12 @@ class PairSettings(SegmentationViewSettings):
     hue: Annotated[float, Field(ge=0, le=0.5)] = Field(
         default=0.125, description="shift drawn from -h to h; nothing on grey images"
     )
-    flip_probability: Share = Field(default=0.5, description="share of second views that are mirrored left to right")
+    flip_probability: Share = Field(default=0.5, description="share of changed views that are mirrored left to right")
+
+
+class PairSettings(JitterSettings):
+    """What the second view does to an image."""
+
     rotation: NonNegativeFloat = Field(default=0.0, description="largest rotation of the second view, degrees either way")
     shear: NonNegativeFloat = Field(default=0.0, description="largest shear along x, degrees either way")
     scale: tuple[PositiveFloat, PositiveFloat] = Field(
@@ -153,12 +158,42 @@ class SegmentationView:
         colours, infrared = images[:, :RGB], images[:, RGB:]
         wanted = self.settings.channels
         seen = [colours] if "colours" in wanted else []
-        seen += [augment.sobel(augment.to_grey(colours))] if "sobel" in wanted else []
+        seen += [self.edges(colours)] if "sobel" in wanted else []
         seen += [infrared] if "infrared" in wanted else []
         return torch.cat(seen, dim=1)
 
+    def edges(self, colours: torch.Tensor) -> torch.Tensor:
+        """Sobel edges (n, 2, h, w) across and down of the luma of float colours (n, 1 or 3, h, w)."""
+        return augment.sobel(augment.to_grey(colours))
 
-class SegmentationPairs(SegmentationView):
+
+class JitteredView(SegmentationView):
+    """Makes the changed crops that the methods with one view of an image learn from."""
+
+    settings: JitterSettings
+
+    @stages.augmentation
+    def jittered(
+        self, images: Images, batch: torch.Tensor, indices: torch.Tensor, random: torch.Generator, *, masked: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """One jittered crop of each image, some of them mirrored; arguments and result are those of `crops`.
+
+        It is not yet what the network sees: that is `for_network`, after other changes to the colours.
+        """
+        first, mask = self.crops(images, batch, indices, random, masked=masked)
+        changed, flipped = self._jittered(first, random)
+        mirrored = augment.horizontal_flip(changed, flipped)
+        return mirrored, None if mask is None else mask.flip(-1).where(flipped.view(-1, 1, 1), mask)
+
+    def _jittered(self, crops: torch.Tensor, random: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """The crops (n, C, h, w) with other colours, and which of them shall be mirrored, bool (n,)."""
+        settings, count = self.settings, len(crops)
+        jitter = augment.jitter(count, settings.brightness, settings.contrast, settings.saturation, settings.hue, random)
+        changed = torch.cat([augment.color_jitter(crops[:, :RGB], *jitter), crops[:, RGB:]], dim=1)
+        return changed, augment.bernoulli(count, settings.flip_probability, random)
+
+
+class SegmentationPairs(JitteredView):
     """Makes the pairs that IIC compares."""
 
     settings: PairSettings
@@ -167,13 +202,10 @@ class SegmentationPairs(SegmentationView):
     def pair(self, images: Images, batch: torch.Tensor, indices: torch.Tensor, random: torch.Generator, *, masked: bool) -> Pair:
         """Two views of one random crop of each image; the arguments are those of `crops`."""
         first, mask = self.crops(images, batch, indices, random, masked=masked)
-        settings, count = self.settings, len(batch)
-        jitter = augment.jitter(count, settings.brightness, settings.contrast, settings.saturation, settings.hue, random)
-        second = torch.cat([augment.color_jitter(first[:, :RGB], *jitter), first[:, RGB:]], dim=1)
-        flipped = augment.bernoulli(count, settings.flip_probability, random)
+        second, flipped = self._jittered(first, random)
         inverse = None
-        if settings.moves:
-            matrix = self._drawn(count, random)
+        if self.settings.moves:
+            matrix = self._drawn(len(batch), random)
             second = _sampled(second, matrix)
             inverse = inverse_of(matrix, flipped)
         second = augment.horizontal_flip(second, flipped)

@@ -16,8 +16,9 @@ from .predictions import arrays_of, counts_and_naming, has_labels
 from .style import FAINT, IGNORED, class_colours, entitle, new_figure, plain_axes, shortened
 
 KIND = "segmentation"
-IMAGES, MOST_METHODS, PANEL = 4, 6, 1.9  # rows, columns of predictions, and inches of a panel
-IGNORED_LABEL = -1
+IMAGES, PANEL = 4, 1.9  # rows, and inches of a panel
+MOST_METHODS, ABREAST = 22, 9  # columns of predictions, and columns of all kinds before further ones come below
+IGNORED_LABEL, LEGEND_LINES = -1, 45
 
 
 def jobs(request: Request) -> list[Job]:
@@ -50,15 +51,11 @@ def draw(groups: Sequence[Group], request: Request) -> Drawn:
     truth, rows = np.asarray(arrays[0]["truth"])[which], np.asarray(arrays[0]["rows"])[which]
     maps = [class_maps(record, request.selection, stored, which) for record, stored in zip(records, arrays, strict=True)]
     pictures, remarks = _pictures(records[0], request, rows)
-    columns = [("truth", truth), *zip((_heading(record, request.selection) for record in records), maps, strict=True)]
     names = class_names(records[0], n_classes(records[0]))
-    n_columns = len(columns) + (pictures is not None)
-    figure = new_figure(PANEL * n_columns + 2.0, PANEL * len(which) * truth.shape[1] / truth.shape[2] + 1.5)
-    grid = figure.subplots(len(which), n_columns, squeeze=False)
-    if pictures is not None:
-        _draw_column(grid[:, 0], "image", pictures)
-    for axes, (heading, labels) in zip(grid.T[n_columns - len(columns) :], columns, strict=True):
-        _draw_column(axes, heading, coloured(labels, truth, len(names)))
+    headings = ["truth", *(_heading(record, request.selection) for record in records)]
+    columns = [(heading, coloured(labels, truth, len(names))) for heading, labels in zip(headings, [truth, *maps], strict=True)]
+    columns = columns if pictures is None else [("image", pictures), *columns]
+    figure = _panels(columns, truth.shape[1] / truth.shape[2])
     _legend(figure, names, [truth, *maps])
     dataset = records[0].spec["dataset"]
     told = "Clusters have the colour of the class that they are matched with. Grey: not judged."
@@ -105,7 +102,29 @@ def _pictures(record: Record, request: Request, rows: np.ndarray) -> tuple[np.nd
 
 def _heading(record: Record, selection: Selection) -> str:
     acc, miou = record.score("acc", selection) or 0, record.score("miou", selection) or 0
-    return f"{record.spec['method']}\n{record.spec['preset']} preset\nACC {100 * acc:.1f} %, mIoU {100 * miou:.1f} %"
+    changed = [f"{name.rpartition('.')[2]}={value}" for name, value in (record.spec.get("overrides") or {}).items()]
+    settings = [f"{record.spec['preset']} preset", *changed]
+    return f"{record.spec['method']}\n{shortened([', '.join(settings)], 28)[0]}\nACC {100 * acc:.1f} %, mIoU {100 * miou:.1f} %"
+
+
+def _panels(columns: Sequence[tuple[str, np.ndarray]], height: float) -> Any:
+    """A figure of columns, each a heading and pictures from above; the last columns stand below where one line is too long.
+
+    `height` is that of a picture over its width.
+    """
+    blocks = -(-len(columns) // ABREAST)
+    abreast, rows = -(-len(columns) // blocks), len(columns[0][1])
+    figure = new_figure(PANEL * abreast + 2.0, PANEL * rows * blocks * height + 0.7 + 0.8 * blocks)
+    grid = figure.subplots(rows * blocks, abreast, squeeze=False)
+    for number in range(blocks * abreast):
+        block, across = divmod(number, abreast)
+        axes = grid[block * rows : (block + 1) * rows, across]
+        if number < len(columns):
+            _draw_column(axes, *columns[number])
+        else:
+            for empty in axes:
+                empty.remove()
+    return figure
 
 
 def _draw_column(column: Any, heading: str, pictures: np.ndarray) -> None:
@@ -125,4 +144,4 @@ def _legend(figure: Any, names: Sequence[str], maps: Sequence[np.ndarray]) -> No
     patches.append(Patch(color=IGNORED, label="not judged"))
     if any((labels == IGNORED_LABEL).any() for labels in maps[1:]):
         patches.append(Patch(color=FAINT, label="no class"))
-    figure.legend(handles=patches, loc="outside right upper", fontsize=7.5)
+    figure.legend(handles=patches, loc="outside right upper", fontsize=7.5, ncols=-(-len(patches) // LEGEND_LINES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,8 +56,14 @@ _SETTINGS: dict[Any, Any] = {
 
 
 def class_colours(n: int) -> list[str]:
-    """A colour for each of `n` classes, the same in every figure; they repeat after the 28th."""
-    return [COLOURS[i % len(COLOURS)] for i in range(n)]
+    """A colour for each of `n` classes, the same in every figure; after the 28th not every eye tells all of them apart."""
+    return [COLOURS[i] if i < len(COLOURS) else _further_colour(i) for i in range(n)]
+
+
+def _further_colour(number: int) -> str:
+    """Hues by the golden section, so that any few in a row are far apart, in changing strength and brightness."""
+    hue, strength, brightness = number * 0.618034 % 1, 0.4 + 0.15 * (number % 4), 0.5 + 0.15 * (number // 4 % 3)
+    return "#" + "".join(f"{round(255 * part):02X}" for part in colorsys.hsv_to_rgb(hue, strength, brightness))
 
 
 @contextmanager

@@ -115,6 +115,19 @@ def test_data_without_labels_has_dashes_and_a_note() -> None:
     assert "gap" not in text
 
 
+def test_label_maps_have_their_overlap_by_class_and_the_scores_away_from_boundaries() -> None:
+    away = {"reach": 3, "share": 0.835, "acc": 0.9, "miou": 0.81, "iou": [0.8, 0.82]}
+    pixels = {"miou": 0.6, "iou": [0.7, 0.5], "away_from_boundaries": away}
+    data = {"n_classes": 2, "notes": [], "class_names": ["road", "tree"]}
+    record = make_record(metrics={"own-loss": selection(0.8, **pixels)}, provenance={"data": data})
+    text = printed(card.show, record)
+    assert "60.0 % on average: road 70.0, tree 50.0" in text
+    assert "ACC 90.0 %, mean IoU 81.0 % of the 83.5 % of the pixels that are more than 3 from another label" in text
+    many = make_record(metrics={"own-loss": selection(0.8, miou=0.6, iou=[None, *[0.6] * 20])}, provenance={"data": {}})
+    few = printed(card.show, many)
+    assert "60.0 % on average" in few and "average:" not in few and "away" not in few
+
+
 def test_notes_on_the_data_stand_beside_the_result() -> None:
     notes = ["test images 1000..9999 are JPEG re-encodings"]
     text = printed(card.show, make_record(provenance={"data": {"n_classes": 10, "notes": notes}}))

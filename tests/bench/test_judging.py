@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import maximum_filter, minimum_filter
 from sklearn.metrics import adjusted_rand_score, jaccard_score, normalized_mutual_info_score
 from trial_fakes import Drift, DriftConfig, outcome, registered, run, two_parts
 
@@ -22,8 +23,9 @@ from clusterbench.datasets.splits import Dataset, Split
 from clusterbench.methods.base import Epoch, LabelledMethod, MethodError, State
 from clusterbench.results.leaderboard import leaderboard
 from clusterbench.results.mapping import map_clusters
-from clusterbench.results.metrics import confusion
+from clusterbench.results.metrics import confusion, count_pairs
 from clusterbench.results.record import Record
+from clusterbench.results.scoring import recompute
 
 CLASSES = ("a", "b", "c")
 ROLES = {"main": ["train"], "auxiliary": ["train"], "mapping": ["train"], "scored": ["test"]}
@@ -84,14 +86,20 @@ def spec_of(data: TrialData, method: type = Drift, clusters: int = 3, **settings
     )  # fmt: skip
 
 
-def label_maps(n_train: int = 20, n_test: int = 31, side: int = 6, window: int | None = None) -> Dataset:
-    """Noise with classes by brightness, a tenth of the pixels not labelled; mapped on train and scored on test under `split`."""
+def label_maps(n_train: int = 20, n_test: int = 31, side: int = 6, window: int | None = None, smooth: bool = False) -> Dataset:
+    """Noise with classes by brightness, a tenth of the pixels not labelled; mapped on train and scored on test under `split`.
+
+    If `smooth`, the classes are the thirds of the image, and what is not labelled is a corner.
+    """
     random = np.random.default_rng(1)
 
     def part(n: int) -> Split:
         images = random.integers(0, 256, (n, 1, side, side)).astype(np.uint8)
         labels = np.clip(images[:, 0].astype(int) // 86 + random.integers(-1, 2, (n, side, side)), 0, 2)
         labels[random.random(labels.shape) < 0.1] = -1
+        if smooth:
+            labels = np.broadcast_to(np.arange(side)[:, None] * 3 // side, labels.shape).copy()
+            labels[:, :4, :5] = -1
         return Split(images, labels.astype(np.int8))
 
     everything = {role: ["train", "test"] for role in ROLES}
@@ -124,11 +132,35 @@ def test_label_maps_are_scored_exactly_part_by_part(tmp_path: Path, protocol: An
                 for key, value in expected.items():
                     assert record.metrics[name][key] == pytest.approx(value)
             assert np.array_equal(labels[f"{name}/confusion"][head], confusion(maps[head], truth, clusters, 3))
+            assert np.array_equal(labels[f"{name}/away-3-confusion"][head], confusion_away(maps[head], truth, clusters))
             assert labels[f"{name}/sizes"][head].tolist() == np.bincount(maps[head].ravel(), minlength=clusters).tolist()
         assert np.array_equal(labels[name], maps[:, :MAPS_SHOWN])
         assert labels[f"{name}/confusion"].dtype == np.int64 and labels[name].dtype == np.int8
     assert np.array_equal(labels["truth"], truth[:MAPS_SHOWN]) and labels["rows"].tolist() == list(range(MAPS_SHOWN))
     assert ("last/mapping-confusion" in labels) == (protocol == "split")
+
+
+def confusion_away(maps: np.ndarray, truth: np.ndarray, clusters: int) -> np.ndarray:
+    """Of the pixels with no other label within 3 pixels."""
+    rows, columns = np.mgrid[-3:4, -3:4]
+    disc = (rows**2 + columns**2 <= 9)[None]
+    away = maximum_filter(truth, footprint=disc) == minimum_filter(truth, footprint=disc)
+    return count_pairs(maps, np.where(away, truth, -1), clusters, 3)[:, :-1]
+
+
+@pytest.mark.parametrize("protocol", ["full", "split"])
+def test_a_record_has_the_scores_away_from_boundaries_beside_the_whole(tmp_path: Path, protocol: Any) -> None:
+    data = label_maps(smooth=True, side=20).under(protocol)
+    record = run(spec_of(data, Pixels), data, tmp_path)
+    labels = record.labels()
+    for name, metrics in record.metrics.items():
+        counts, away = (labels[f"{name}/{kind}confusion"][metrics["head"]] for kind in ("", "away-3-"))
+        found_on = labels[f"{name}/mapping-confusion"][metrics["head"]] if protocol == "split" else counts
+        scores, classes = metrics["away_from_boundaries"], map_clusters(found_on, "hungarian")
+        assert scores["acc"] == pytest.approx(sum(away[cluster, classes[cluster]] for cluster in range(3)) / away.sum())
+        assert scores["share"] == pytest.approx(away.sum() / counts.sum()) and 0 < scores["share"] < 0.9
+        assert scores["miou"] == pytest.approx(np.mean([value for value in scores["iou"] if value is not None]))
+    assert recompute(record) == record.metrics
 
 
 def weights_after(clusters: int, epoch: int) -> torch.Tensor:

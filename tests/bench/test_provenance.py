@@ -15,6 +15,7 @@ from trial_fakes import tiny_data
 
 from clusterbench.bench import provenance
 from clusterbench.datasets.base import TrialData
+from clusterbench.methods.kit.execution import Execution, using
 
 
 @pytest.fixture
@@ -121,3 +122,9 @@ def test_a_process_that_a_scheduler_started_names_the_users_command(monkeypatch:
     assert provenance.own_command() == "default_worker.py --node=1"
     provenance.started_by("bench run --method iic")
     assert provenance.own_command() == "bench run --method iic"
+
+
+def test_how_networks_are_executed_is_told(data: TrialData) -> None:
+    with using(Execution(fused=True)):
+        switched = provenance.collect(data, "cpu")["execution"]
+    assert (switched["fused"], provenance.collect(data, "cpu")["execution"]["fused"]) == (True, None)

@@ -14,13 +14,12 @@ from clusterbench.datasets.masks import UnreadMasks
 from clusterbench.methods.base import MethodError
 from clusterbench.methods.kit import augment
 from clusterbench.methods.kit.randomness import generator
-from clusterbench.methods.kit.segmentation_pixels import sampled_pixels
 from clusterbench.methods.kit.segmentation_views import (
+    JitteredView,
+    JitterSettings,
     Pair,
     PairSettings,
     SegmentationPairs,
-    SegmentationView,
-    SegmentationViewSettings,
     inverse_of,
     largest_crop,
 )
@@ -167,27 +166,23 @@ def test_the_same_generator_gives_the_same_pair_and_another_gives_another() -> N
     assert torch.equal(first.second, again.second) and not torch.equal(first.second, other.second)
 
 
-def view_of(images: Images, **settings: Any) -> SegmentationView:
-    return SegmentationView(SegmentationViewSettings(**settings), images.shape, largest_crop(images))
-
-
-def test_sampled_pixels_are_all_there_are_or_an_even_share_of_every_image() -> None:
-    pixels = torch.arange(60, dtype=torch.uint8).view(60, 1, 1, 1).expand(60, 1, 20, 20).contiguous()
-    images = Images(pixels)
-    view = view_of(images)
-    every = sampled_pixels(images, view, 10**6, generator("cpu", 0), masked=True, batch=7)
-    assert torch.equal((every * 255).round().long().flatten().bincount(), torch.full((60,), 400))
-    some = sampled_pixels(images, view, 3000, generator("cpu", 0), masked=True, batch=7)
-    counts = (some * 255).round().long().flatten().bincount(minlength=60)
-    assert len(some) == 3000 and counts.sum() == 3000
-    # Hypergeometric: 50 expected of each image, deviation sqrt(3000 / 60 * 59 / 60 * 7 / 8) = 6.6
-    assert counts.min() > 50 - 5 * 6.6 and counts.max() < 50 + 5 * 6.6 and counts.float().std() > 3
-
-
-def test_sampled_pixels_are_never_masked_ones() -> None:
-    images = numbered(5, 20, 20)
-    labels = np.where(np.arange(20) < 6, 2, -1) * np.ones((5, 20, 1), np.int16)
+def test_a_jittered_crop_is_mirrored_with_its_mask() -> None:
+    images = numbered(40, 12, 12)
+    labels = np.where(images.pixels[:, 1].numpy() < 6, 0, -1)  # masks are told by the image itself
+    settings = JitterSettings(crop=8, **STILL)
+    view = JitteredView(settings, images.shape, largest_crop(images))
     masked = Images(images.pixels, masks=UnreadMasks(labels))
-    found = sampled_pixels(masked, view_of(masked), 10**6, generator("cpu", 0), masked=True, batch=2)
-    assert len(found) == 5 * 20 * 6 and (found[:, 1] * 255).round().max() == 5
-    assert len(sampled_pixels(masked, view_of(masked), 10**6, generator("cpu", 0), masked=False, batch=2)) == 5 * 400
+    indices = torch.arange(40)
+    crops, mask = view.jittered(masked, masked.batch(indices), indices, generator("cpu", 0), masked=True)
+    assert mask is not None and torch.equal(mask, (crops[:, 1] * 255).round() < 6)
+    columns = (crops[:, 1, 0] * 255).round().diff(dim=1)
+    assert set(columns.unique().tolist()) == {-1, 1} and 8 < (columns[:, 0] < 0).sum() < 32
+
+
+def test_jitter_is_that_of_the_second_view_of_a_pair() -> None:
+    images, indices = numbered(6, 12, 12), torch.arange(6)
+    pair = SegmentationPairs(PairSettings(crop=8), images.shape, (12, 12))
+    one = JitteredView(JitterSettings(crop=8), images.shape, (12, 12))
+    second = pair.pair(images, images.pixels, indices, generator("cpu", 3), masked=False).second
+    crops, mask = one.jittered(images, images.pixels, indices, generator("cpu", 3), masked=True)
+    assert mask is None and torch.equal(one.for_network(crops), second)

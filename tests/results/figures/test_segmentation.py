@@ -76,6 +76,25 @@ def test_images_are_spread_over_what_is_kept() -> None:
     assert_array_equal(segmentation.spread_images(truth), [1, 5, 10, 14])
 
 
+def test_any_number_of_methods_stands_side_by_side_best_first(make_maps: Make, ask: Ask) -> None:
+    records = [make_maps((0, 1, 2), acc=0.3 + i / 50, method=f"m{i}", seed=i) for i in range(13)]
+    figure = segmentation.jobs(ask(*records))[0].draw().figure
+    tops = [axes for axes in figure.axes if axes.get_title()]
+    assert [axes.get_title().split("\n")[0] for axes in tops] == ["image", "truth", *(f"m{i}" for i in reversed(range(13)))]
+    assert len(figure.axes) == 3 * 15 and max(axes.get_subplotspec().colspan.start for axes in figure.axes) == 7
+    blocks = [axes.get_subplotspec().rowspan.start for axes in tops]
+    assert blocks == [0] * 8 + [3] * 7  # three images, then the next columns below
+    for axes in tops[2:]:
+        assert_allclose(axes.images[0].get_array(), tops[1].images[0].get_array())
+
+
+def test_changed_settings_are_told_at_the_column(make_maps: Make, ask: Ask) -> None:
+    record = make_maps((0, 1, 2), acc=0.9)
+    record.spec["overrides"] = {"kmeans.batch": 1}
+    heading = segmentation.jobs(ask(record))[0].draw().figure.axes[2].get_title()
+    assert heading.split("\n")[1] == "paper preset, batch=1"
+
+
 def test_scores_and_classes_are_named(make_maps: Make, ask: Ask) -> None:
     figure = segmentation.jobs(ask(make_maps((0, 1, 2), acc=0.9)))[0].draw().figure
     assert figure.axes[2].get_title() == "iic\npaper preset\nACC 90.0 %, mIoU 45.0 %"
