@@ -53,14 +53,15 @@ class RandomNetwork(Method):
         """Yield once. Nothing is learned, but for the centres of readout=kmeans."""
         if hasattr(self, "extractor"):
             return
-        self._build(images.shape)
+        self.build(images.shape)
         if self.config.readout == "head":
             yield Epoch(1)  # nothing has gone through the network yet
             return
         objective = self.clusterer.fit(self.extractor.of(images).cpu().numpy())
         yield Epoch(1, {"objective": objective}, objective, len(images))
 
-    def _build(self, shape: tuple[int, int, int]) -> None:
+    def build(self, shape: tuple[int, int, int]) -> None:
+        """The network and its heads, untrained, for images of `shape` (C, H, W)."""
         self.shape = shape
         self.extractor = NetworkFeatures(self.config.network, shape, self.seed, self.device)
         self.clusterer = KMeansHead(self.n_clusters, self.config.kmeans, self.seed)
@@ -85,5 +86,5 @@ class RandomNetwork(Method):
     def load_state_dict(self, state: State) -> None:
         """Restore what `state_dict` returned."""
         channels, height, width = state["shape"]
-        self._build((channels, height, width))
+        self.build((channels, height, width))
         self.clusterer.load_state_dict(state["clusterer"])

@@ -33,9 +33,14 @@ METHODS = {
     "SIFT": "sift",
     "Doersch 2015": "doersch",
     "Isola 2016": "isola",
-    "Exemplar CNN (Dosovitskiy 2015)": "exemplar",
-    "DeepINFOMAX": "dim",
     "Cutout 2017": "cutout",
+}
+WITH_LABELS = {  # Table 3: a classifier on what these have learned
+    "Exemplar CNN (Dosovitskiy 2015)": "exemplar-finetune",
+    "SWWAE": "swwae-finetune",
+    "DeepCluster": "deepcluster-finetune",
+    "ADC": "adc-finetune",
+    "DeepINFOMAX": "dim-finetune",
 }
 # Both papers insist on training on the training part and reporting on the test part; Table 1 uses all images for both.
 SPLIT_PROTOCOL = ("SCAN", "IMC-SwAV")
@@ -81,7 +86,7 @@ class Published:
     @property
     def method(self) -> str | None:
         """Name of the method here; None if there is none."""
-        return METHODS.get(self.system)
+        return (WITH_LABELS if self.table == "3" and self.system in WITH_LABELS else METHODS).get(self.system)
 
     @property
     def our_dataset(self) -> str:

@@ -28,6 +28,7 @@ class Kind(str, Enum):
     PRETEXT = "pretext"
     FEATURES = "features"
     NEIGHBOURS = "neighbours"
+    BASE = "base"
 
 
 KindOption = Annotated[list[Kind] | None, typer.Option("--kind", "-k", help="Only this kind; may be repeated.")]
@@ -37,7 +38,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(
         cache,
         name="cache",
-        help="List and prune what trials share: pretext networks, features, neighbours.",
+        help="List and prune what trials share: pretext networks, features, neighbours, bases of classifiers.",
         epilog=examples("bench cache list", "bench cache prune --unused-for 30d", "bench cache path"),
     )
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # `bench cache list` reads no tensor, so it need not import t
 
 VARIABLE = "CLUSTERBENCH_CACHE"
 FORMAT = 1  # raised with every change of what a key is made of, or of the files
-KINDS = ("pretext", "features", "neighbours")
+KINDS = ("pretext", "features", "neighbours", "base")
 BLOCK = 2**24  # bytes of pixels that are hashed at a time
 LEFT_OVER = 24 * 3600.0  # seconds after which what a writer left half done is taken away
 log = logging.getLogger(__name__)

@@ -9,10 +9,11 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from torch import nn
 
 from ...datasets.base import Images
 from ..base import MethodError
-from .networks import BatchStatistics, Trunk, TrunkName, build_trunk
+from .networks import BatchStatistics, TrunkName, build_trunk
 from .randomness import seeded
 from .views import CentralView, TestViewSettings
 
@@ -80,8 +81,8 @@ class NetworkFeatures:
         return torch.cat([self.trunk(self.views.test(batch)) for batch in images.batches(order)])
 
 
-def load_trunk(trunk: Trunk, path: Path) -> None:
-    """Fill `trunk` from the `trunk.*` tensors of a run's model.safetensors."""
+def load_trunk(trunk: nn.Module, path: Path, prefix: str = "trunk.") -> None:
+    """Fill `trunk` from the tensors of a run's model.safetensors whose names go on after `prefix`."""
     from safetensors.torch import load_file
 
     if not path.is_file():
@@ -90,7 +91,7 @@ def load_trunk(trunk: Trunk, path: Path) -> None:
         tensors = load_file(path)
     except Exception as error:
         raise MethodError(f"{path} is not a readable safetensors file ({error}).") from None
-    weights = {name.partition("trunk.")[2]: tensor for name, tensor in tensors.items() if "trunk." in name}
+    weights = {name.partition(prefix)[2]: tensor for name, tensor in tensors.items() if prefix in name}
     try:
         trunk.load_state_dict(weights)
     except RuntimeError as error:

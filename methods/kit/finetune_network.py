@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ..base import MethodError
-from .networks import ResNetTrunk, Trunk, initialise
+from .networks import ResNetTrunk, initialise
 
 FeatureLayer = Literal["trunk", "third-stage"]
 
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
         return self
 
 
-def feature_layer(trunk: Trunk, layer: FeatureLayer) -> nn.Module:
+def feature_layer(trunk: nn.Module, layer: FeatureLayer) -> nn.Module:
     """What of `trunk` the classifier stands on. Raises `MethodError` for a third stage where there are no stages."""
     if layer == "trunk":
         return trunk
@@ -66,6 +66,9 @@ def feature_layer(trunk: Trunk, layer: FeatureLayer) -> nn.Module:
 
 @torch.no_grad()
 def feature_count(network: nn.Module, channels: int, size: int) -> int:
-    """Length of the features that `network` gives for images of `channels` x `size` x `size`; leaves it in test mode."""
+    """Length of the features that `network` gives for images of `channels` x `size` x `size`; leaves it in test mode.
+
+    Raises `MethodError` for images that it cannot take.
+    """
     device = next(network.parameters()).device
     return network.eval()(torch.zeros(1, channels, size, size, device=device)).shape[1]

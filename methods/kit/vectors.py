@@ -64,7 +64,7 @@ class Vectors:
         """uint8 (N, C, H, W) to float32 (N, size)."""
         if self.settings.kind == "hog":
             return hog_colour(batch)
-        return (batch.flatten(1).float() - self.shift) * self.scale
+        return batch.flatten(1).float().sub_(self.shift).mul_(self.scale)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The statistics."""

@@ -87,6 +87,19 @@ class WhatWhereNetwork(nn.Module):
         return tuple(up), switches, sides
 
 
+class WhatWhereTrunk(nn.ModuleList):
+    """The way up of `network`, whose convolutions it shares: images (N, C, H, W) of any size to the topmost maps, flattened."""
+
+    def __init__(self, network: WhatWhereNetwork) -> None:
+        super().__init__(network.encoders)
+        self.pools = network.pools
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        for convolutions, pool in zip(self, self.pools, strict=True):
+            images = functional.max_pool2d(convolutions(images), pool)
+        return images.flatten(1)  # (N, D)
+
+
 def stage_losses(passes: Passes) -> tuple[torch.Tensor, ...]:
     """Half the squared distance of what went up and what came down, the mean over images: the image's first, then by stage."""
     pairs = zip(passes.up, passes.down, strict=False)

@@ -37,6 +37,7 @@ TINY: dict[str, Any] = {
     "hidden": 16,
     "test_crops": 1,
     "base_clusters": 20,
+    "reuse": False,
     "augmentation": {"flip_probability": 0, "cutout_probability": 0},
     "base": BASE,
 }

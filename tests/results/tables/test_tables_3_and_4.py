@@ -20,16 +20,20 @@ FINETUNE, FOLDS, RANDOM = (
 HERE = Here(
     suites={
         3: [
-            SuiteRow("", "exemplar"),
-            SuiteRow("", "deepcluster"),
+            SuiteRow("", "exemplar-finetune"),
+            SuiteRow("", "deepcluster-finetune"),
             SuiteRow("Cutout 2017", "cutout"),
             SuiteRow(FINETUNE, "iic-finetune"),
             SuiteRow(RANDOM, "iic-finetune", {"base_training": False}),
+            SuiteRow("", "deepcluster-finetune", {"frozen_trunk": True, "hidden": 0}),
+            SuiteRow("", "iic-finetune", {"label_fraction": 0.1}),
         ]
     },
     methods={
         "iic-finetune": "semi-supervised",
         "deepcluster": "clustering",
+        "deepcluster-finetune": "semi-supervised",
+        "swwae-finetune": "semi-supervised",
         "iic-segmentation": "segmentation",
         "iic": "clustering",
     },
@@ -44,12 +48,40 @@ def filled(table: Table, column: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("changed", "row"), [({}, FINETUNE), ({"base_training": False}, RANDOM), ({"fold": 0}, FOLDS), ({"epochs": 2}, FINETUNE)]
+    ("changed", "row"),
+    [
+        ({}, FINETUNE),
+        ({"base_training": False}, RANDOM),
+        ({"fold": "by-seed"}, FOLDS),
+        ({"epochs": 2}, FINETUNE),
+        ({"label_fraction": 0.1}, f"{FINETUNE}, 10 % of the labels"),
+        ({"label_fraction": 0.005}, f"{FINETUNE}, 0.5 % of the labels"),
+        ({"label_fraction": 0.005, "base_training": False}, f"{RANDOM}, 0.5 % of the labels"),
+    ],
 )
 def test_a_classifier_belongs_to_the_row_of_its_settings(make_record: MakeRecord, changed: dict[str, Any], row: str) -> None:
-    config = {"base_training": True, "fold": None, "epochs": 5, **changed}
+    config = {"base_training": True, "fold": None, "epochs": 5, "label_fraction": 1.0, **changed}
     (table,) = tables([make_record("iic-finetune", "stl10", config=config, overrides=changed, **LEARNED)], [3], here=HERE)
     assert filled(table, "stl10") == [row]
+
+
+def test_a_run_on_one_fold_alone_stands_in_no_row(make_record: MakeRecord) -> None:
+    (table,) = tables(
+        [make_record("iic-finetune", "stl10", config={"fold": 0}, overrides={"fold": 0}, **LEARNED)], [3], here=HERE
+    )
+    assert filled(table, "stl10") == []
+
+
+def test_a_linear_probe_has_the_row_of_its_system(make_record: MakeRecord) -> None:
+    probe = {"frozen_trunk": True, "hidden": 0}
+    (table,) = tables([make_record("deepcluster-finetune", "mnist", config=probe, overrides=probe, **LEARNED)], [3], here=HERE)
+    assert filled(table, "mnist") == ["DeepCluster, linear probe"]
+
+
+def test_a_system_known_over_the_folds_alone_has_a_row_with_all_labels_where_it_can_be_run(make_record: MakeRecord) -> None:
+    record = make_record("swwae-finetune", "stl10", config={"fold": None}, **LEARNED)
+    (table,) = tables([record], [3], here=HERE)
+    assert filled(table, "stl10") == ["SWWAE"]
 
 
 def test_a_clustering_stands_in_no_table_of_classifiers(make_record: MakeRecord) -> None:
@@ -60,8 +92,9 @@ def test_a_clustering_stands_in_no_table_of_classifiers(make_record: MakeRecord)
 def test_systems_and_runs_of_the_suite_that_mean_the_same_share_a_row() -> None:
     (table,) = tables([], [3], here=HERE)
     rows = [row.cells[0][0].text for row in table.rows]
-    assert len(rows) == len(set(rows)) == 11 + 1  # eleven published numbers, and the control
-    assert not {"exemplar", "deepcluster", "cutout"} & set(rows)
+    # eleven published numbers, SWWAE with all labels, and of the suite the control, a probe and a share of the labels
+    assert len(rows) == len(set(rows)) == 11 + 1 + 3
+    assert not {"exemplar-finetune", "deepcluster-finetune", "cutout"} & set(rows)
 
 
 def test_both_numbers_of_a_system_keep_their_rows(look: Any) -> None:
