@@ -158,9 +158,10 @@ class Method(ABC):
         """Restore what `state_dict` returned, before `train` or `predict`."""
 
     @property
-    def other_predictions(self) -> Mapping[str, Callable[[Images], np.ndarray]]:
+    def other_predictions(self) -> Mapping[str, Callable[[Images], np.ndarray | Iterator[np.ndarray]]]:
         """Other ways to predict, by name in small letters and hyphens, each from images to what `predict_heads` gives.
 
+        Of a method for segmentation to what `predict_batches` gives, where -1 marks pixels that this way says nothing of.
         For a method whose published evaluation is not the one that it predicts by: the record holds the scores of all.
         """
         return {}

@@ -9,16 +9,18 @@ meets `repeats` transformed copies of itself in a batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..datasets.base import Images
 from .base import Epoch, Method, MethodError, State, check_finite
 from .iic_config import Group, IICConfig
-from .kit.arithmetic import Arithmetic, cosine_decay, without_lone_last
+from .iic_stacked import StackedEpoch
+from .kit.arithmetic import Arithmetic, cosine_decay, give_zero_gradients, without_lone_last
 from .kit.information import information_loss, loss_floor
 from .kit.networks import ClusterNetwork, build_trunk, initialise
 from .kit.pairs import GivenViews, Pairs
@@ -50,6 +52,7 @@ class IIC(Method):
     """
 
     name: ClassVar[str] = "iic"
+    stacks: ClassVar[bool] = True
     Config = IICConfig
     config: IICConfig
 
@@ -67,19 +70,40 @@ class IIC(Method):
         for number in range(self.epochs_done + 1, self.config.epochs + 1):
             random = generator(self.device, self.seed, "epoch", number)
             losses, seen = self._epoch(images, number, random)
-            self.epochs_done = number
-            if "main" not in losses:
-                yield Epoch(number, {group: loss.tolist() for group, loss in losses.items()}, None, seen)
-                continue
-            self.sub_head_losses = losses["main"]
-            if self.config.refresh_statistics:
-                self._refresh_statistics(images)
-                seen += len(images.role("main"))
-            if self.config.sub_head_loss == "pass":
-                self.sub_head_losses = self._losses_in_test_mode(images, random)
-                seen += len(images.role("main")) * (1 + self.config.repeats)
-            criterion = self.sub_head_losses[self.chosen_head].item()
-            yield Epoch(number, {group: loss.tolist() for group, loss in losses.items()}, criterion, seen)
+            yield self.concluded(images, number, losses, seen, random)
+
+    @classmethod
+    def train_stacked(cls, methods: Sequence[IIC], images: Images) -> list[Epoch | MethodError]:
+        """See `Method.train_stacked`."""
+        for method in methods:
+            if not hasattr(method, "network"):
+                method.build(images.shape)
+        return [*StackedEpoch(methods, images).run()]
+
+    def concluded(
+        self, images: Images | Pairs, number: int, losses: dict[str, torch.Tensor], seen: int, random: torch.Generator
+    ) -> Epoch:
+        """What follows the passes of epoch `number`, and what it comes to.
+
+        Args:
+            images: what was trained on.
+            number: of the epoch.
+            losses: the mean loss of each sub-head (h,) by head.
+            seen: images that went through the network in the passes.
+            random: the epoch's generator, where the passes left it.
+        """
+        self.epochs_done = number
+        shown = {group: loss.tolist() for group, loss in losses.items()}
+        if "main" not in losses:
+            return Epoch(number, shown, None, seen)
+        self.sub_head_losses = losses["main"]
+        if self.config.refresh_statistics:
+            self._refresh_statistics(images)
+            seen += len(images.role("main"))
+        if self.config.sub_head_loss == "pass":
+            self.sub_head_losses = self._losses_in_test_mode(images, random)
+            seen += len(images.role("main")) * (1 + self.config.repeats)
+        return Epoch(number, shown, self.sub_head_losses[self.chosen_head].item(), seen)
 
     def fit_pairs(self, samples: Any, partners: Any) -> IIC:
         """Train from the start on pairs, and keep `labels_`, the cluster of each sample.
@@ -139,11 +163,16 @@ class IIC(Method):
         transformed = self.views.copies(batch, repeats, random)  # (r * M, C', S, S)
         return self.view_losses(originals, transformed, group)
 
-    def view_losses(self, originals: torch.Tensor, transformed: torch.Tensor, group: Group) -> torch.Tensor:
-        """Loss of each sub-head (h,) over prepared views (M, C', S, S) and (r * M, C', S, S), first copies first."""
-        repeats = len(transformed) // len(originals)
-        p = self.probabilities(originals, group).repeat(1, repeats, 1)  # (h, r * M, K)
-        q = self.probabilities(transformed, group)  # (h, r * M, K)
+    def view_losses(
+        self, originals: torch.Tensor, transformed: torch.Tensor, group: Group, network: nn.Module | None = None
+    ) -> torch.Tensor:
+        """Loss of each sub-head (h,) over prepared views (M, C', S, S) and (r * M, C', S, S), first copies first.
+
+        `network` stands in for the method's own.
+        """
+        repeats, network = len(transformed) // len(originals), network or self.network
+        p = self.arithmetic(network, originals, group).repeat(1, repeats, 1)  # (h, r * M, K)
+        q = self.arithmetic(network, transformed, group)  # (h, r * M, K)
         weight = self.config.entropy_weight if group == "main" else self.config.auxiliary_entropy_weight
         return information_loss(p, q, weight)
 
@@ -261,4 +290,6 @@ class IIC(Method):
         self._build(GivenViews(shape) if state.get("pairs") else PairedViews(self.config.views, shape))
         self.network.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.config.idle_head_updates:
+            give_zero_gradients(self.optimiser)
         self.sub_head_losses, self.epochs_done = state["sub_head_losses"], state["epochs_done"]

@@ -17,7 +17,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_va
 
 from ..datasets.base import Images
 from .base import Epoch, Method, MethodConfig, State, Task, check_finite
-from .kit.arithmetic import Arithmetic, Precision, cosine_decay
+from .kit.arithmetic import Arithmetic, Precision, cosine_decay, give_zero_gradients
 from .kit.displaced_information import displaced_information_loss, moved_at_random
 from .kit.randomness import generator
 from .kit.segmentation_network import SegmentationNetworkSettings, build_network, probability_maps
@@ -219,4 +219,6 @@ class IICSegmentation(Method):
         self.build((channels, height, width), (rows, columns))
         self.network.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.config.idle_head_updates:
+            give_zero_gradients(self.optimiser)
         self.sub_head_losses, self.epochs_done = state["sub_head_losses"], state["epochs_done"]

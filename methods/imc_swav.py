@@ -19,7 +19,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from ..datasets.base import Images
 from .base import Epoch, Method, MethodConfig, MethodError, State, check_finite
-from .kit.arithmetic import Arithmetic, Precision, cosine_decay, whole_batches
+from .kit.arithmetic import Arithmetic, Precision, cosine_decay, give_zero_gradients, whole_batches
 from .kit.batch_statistics import Statistics, other_statistics, running_statistics, warm_up
 from .kit.imc_bank import FeatureBank, positions_in_batches
 from .kit.imc_losses import logit_guard, multi_view_information_loss, swapped_prediction_loss
@@ -309,5 +309,7 @@ class IMCSwAV(Method):
         self.build((channels, height, width))
         self.network.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
+        if self.config.idle_head_updates:
+            give_zero_gradients(self.optimiser)
         self.crop_statistics = {name: tensor.to(self.device) for name, tensor in state["crop_statistics"].items()}
         self.iterations, self.epochs_done = state["iterations"], state["epochs_done"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,8 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from ...datasets.base import DEFAULT_MEMORY_SHARE
+from ...methods.kit.execution import Execution, using
 from ..last_run import remember
-from ..scheduling.events import Listeners, Planned
+from ..scheduling.events import Listener, Listeners, Planned
 from ..scheduling.placement import NO_RAY, Placement, set_environment
 from ..scheduling.storage import Storage
 from ..trial_folder import find_folder, finished_record
@@ -42,6 +43,8 @@ class RunOptions:
         placement: where trials run when there are several.
         svg: also draw the result as a picture.
         storage: URI of a remote folder of the records, which `out` then mirrors; None for `out` itself.
+        stacked_seeds: seeds of one trial that are trained at once in this process; 1 for none.
+        execution: how networks are executed.
         said: folders that suggested commands must name too.
     """
 
@@ -57,6 +60,8 @@ class RunOptions:
     placement: Placement = field(default_factory=Placement)
     svg: Path | None = None
     storage: str | None = None
+    stacked_seeds: int = 1
+    execution: Execution = field(default_factory=Execution)
     said: dict[str, Path | None] = field(default_factory=dict)
 
 
@@ -79,13 +84,21 @@ def run_all(asked: Sequence[Asked], options: RunOptions, *, title: str = "") -> 
     if len(trials) > 1 and typed.words.get():
         remember(typed.words.get(), options.out)
     planned = [_planned(trial, options) for trial in trials]
+    with using(options.execution):
+        return _run(trials, planned, options, storage, title or "trials")
+
+
+def _run(trials: Sequence[Trial], planned: Sequence[Planned], options: RunOptions, storage: Storage, title: str) -> int:
+    """Run what is planned where the options say; the exit code."""
     left = [trial for trial in planned if trial.done is None]
+    if options.stacked_seeds > 1 and len(left) > 1:
+        return _in_stacks(trials, planned, options, storage, title)
     if options.placement.address != NO_RAY and len(left) > 1 and find_spec("ray") is None:
         say("Ray is not installed (pip install 'ray[tune]'): the trials run one after the other in this process.")
         options = replace(options, placement=replace(options.placement, address=NO_RAY))
     if options.placement.address == NO_RAY or len(left) < 2:
         return _in_this_process(trials, planned, options, storage)
-    return _on_ray(planned, options, storage, title or "trials")
+    return _on_ray(planned, options, storage, title)
 
 
 def _planned(trial: Trial, options: RunOptions) -> Planned:
@@ -97,6 +110,7 @@ def _in_this_process(trials: Sequence[Trial], planned: Sequence[Planned], option
     from ..devices import keep_freed_memory, resolve_device, set_threads
 
     device = resolve_device(options.device)
+    options.execution.check(device)
     set_threads()
     keep_freed_memory()
     tracking = Tracking(options.mlflow, options.out, quiet=options.quiet)
@@ -111,22 +125,41 @@ def _in_this_process(trials: Sequence[Trial], planned: Sequence[Planned], option
 
 def _on_ray(planned: Sequence[Planned], options: RunOptions, storage: Storage, title: str) -> int:
     set_environment(options.placement.address)
-    from ..live import ManyTrials
     from ..scheduling.driver import Job, run_many
+
+    job = Job(
+        options.out, options.data_root, options.force, options.memory_share, options.retries,
+        storage=options.storage if storage.is_remote else None, snapshots=options.snapshots,
+    )  # fmt: skip
+    return _shown(lambda listener: run_many(planned, job, options.placement, listener), planned, options, title)
+
+
+def _in_stacks(trials: Sequence[Trial], planned: Sequence[Planned], options: RunOptions, storage: Storage, title: str) -> int:
+    from ..devices import keep_freed_memory, resolve_device, set_threads
+    from ..scheduling.stacks import StackJob, check_place, run_stacks
+
+    check_place(options.placement)
+    device = resolve_device(options.device)
+    options.execution.check(device)
+    set_threads()
+    keep_freed_memory()
+    data = {trial.spec.identity(): trial.data for trial in trials}
+    job = StackJob(options.stacked_seeds, device, storage, options.force, options.memory_share, options.snapshots)
+    return _shown(lambda listener: run_stacks(planned, data, job, listener), planned, options, title)
+
+
+def _shown(run: Callable[[Listener], object], planned: Sequence[Planned], options: RunOptions, title: str) -> int:
+    """Run many trials under one live picture, with results and tracker; the exit code."""
+    from ..live import ManyTrials
     from ..tracking import MlflowListener, store_uri
 
     uri = store_uri(options.mlflow, options.out)
     told = _silent if options.quiet else say
     tracker = MlflowListener(uri, options.out, title=title, say=told) if uri else None
     results = Results(quiet=options.quiet, said=options.said, viewer=lambda: tracker.viewer if tracker else None)
-    job = Job(
-        options.out, options.data_root, options.force, options.memory_share, options.retries,
-        storage=options.storage if storage.is_remote else None, snapshots=options.snapshots,
-    )  # fmt: skip
     try:
         with ManyTrials(results.progress, quiet=options.quiet, title=title, troubles=False) as shown:
-            listeners = [shown, shown.above(results), *([tracker] if tracker else [])]
-            run_many(planned, job, options.placement, Listeners(listeners))
+            run(Listeners([shown, shown.above(results), *([tracker] if tracker else [])]))
     except KeyboardInterrupt:
         results.conclude(options.svg)
         say(STOPPED.format(done=len(results.records), all=len(planned)))

@@ -42,6 +42,16 @@ Retries = Annotated[
     int,
     typer.Option(min=0, help="How often a trial that breaks is taken up again from its last checkpoint.", rich_help_panel=_PANEL),
 ]
+StackedSeeds = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        metavar="N",
+        help="Train so many seeds of a trial at once in this process, as one network of N groups (small networks on a GPU).",
+        show_default="one at a time",
+        rich_help_panel=_PANEL,
+    ),
+]
 StorageUri = Annotated[
     str | None,
     typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from .execution_options import ChannelsLast, Compile, CudaGraphs, Fused, execution_of
 from .help import examples
 from .options import (
     CacheRoot,
@@ -32,6 +33,7 @@ from .placement_options import (
     MaxConcurrent,
     MemoryPerTrial,
     Retries,
+    StackedSeeds,
     StorageUri,
     placement_of,
 )
@@ -132,6 +134,11 @@ def run(
     memory_per_trial: MemoryPerTrial = None,
     max_concurrent: MaxConcurrent = None,
     retries: Retries = 2,
+    stacked_seeds: StackedSeeds = 1,
+    compiled: Compile = False,
+    cuda_graphs: CudaGraphs = False,
+    fused: Fused = None,
+    channels_last: ChannelsLast = True,
     storage: StorageUri = None,
     force: Force = False,
     quiet: Quiet = False,
@@ -182,6 +189,8 @@ def run(
         quiet=quiet,
         retries=retries,
         placement=placement,
+        stacked_seeds=stacked_seeds,
+        execution=execution_of(compiled, cuda_graphs, fused, channels_last),
         svg=svg,
         storage=storage,
         said={"out": out, "data_root": data_root},

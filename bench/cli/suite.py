@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .execution_options import ChannelsLast, Compile, CudaGraphs, Fused, execution_of
 from .help import examples
 from .list import Kind, list_names
 from .options import (
@@ -26,7 +27,16 @@ from .options import (
     complete_methods,
     output_folder,
 )
-from .placement_options import Address, CpusPerTrial, GpusPerTrial, MaxConcurrent, MemoryPerTrial, Retries, placement_of
+from .placement_options import (
+    Address,
+    CpusPerTrial,
+    GpusPerTrial,
+    MaxConcurrent,
+    MemoryPerTrial,
+    Retries,
+    StackedSeeds,
+    placement_of,
+)
 from .values import parse_seeds
 
 if TYPE_CHECKING:
@@ -132,6 +142,11 @@ def run_suite(
     memory_per_trial: MemoryPerTrial = None,
     max_concurrent: MaxConcurrent = None,
     retries: Retries = 2,
+    stacked_seeds: StackedSeeds = 1,
+    compiled: Compile = False,
+    cuda_graphs: CudaGraphs = False,
+    fused: Fused = None,
+    channels_last: ChannelsLast = True,
     force: Force = False,
     quiet: Quiet = False,
     svg: Svg = None,
@@ -165,7 +180,8 @@ def run_suite(
     _check_any(part, planned, quiet=quiet)
     options = RunOptions(
         out=folder, device=device, data_root=data_root, mlflow=mlflow, memory_share=memory_share, snapshots=snapshots,
-        force=force, quiet=quiet, retries=retries, placement=placement, svg=svg, said={"out": out, "data_root": data_root},
+        force=force, quiet=quiet, retries=retries, placement=placement, stacked_seeds=stacked_seeds, svg=svg,
+        execution=execution_of(compiled, cuda_graphs, fused, channels_last), said={"out": out, "data_root": data_root},
     )  # fmt: skip
     raise typer.Exit(run_all(asked(planned, data_root, download), options, title=f"{part.name}: {part.title}"))
 

@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ray.tune.stopper import Stopper
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ...methods.kit.artefacts import named_root
+from ...methods.kit.execution import Execution, current
 from ...results.record import Record, read_record
 from ..provenance import own_command
 from ..trial_folder import find_folder
@@ -55,6 +56,7 @@ class Job:
         command: what the records name as the command that made them.
         storage: URI of a remote folder that `out` mirrors here and on every node; None if all see `out` itself.
         cache_root: folder of artefacts, for every node; None for each node's own.
+        execution: how networks are executed.
     """
 
     out: Path
@@ -67,6 +69,7 @@ class Job:
     snapshots: int | None = None
     command: str = field(default_factory=own_command)
     cache_root: str | None = field(default_factory=named_root)
+    execution: Execution = field(default_factory=current)
 
     def as_config(self) -> dict[str, Any]:
         """What workers are told."""
@@ -80,6 +83,7 @@ class Job:
             "snapshots": self.snapshots,
             "command": self.command,
             "cache_root": self.cache_root,
+            "execution": asdict(self.execution),
         }
 
 

@@ -22,6 +22,7 @@ from ...datasets.catalogue import load
 from ...datasets.errors import DataError
 from ...datasets.registry import NotFound
 from ...methods.base import MethodError
+from ...methods.kit import execution
 from ...methods.kit.artefacts import use_root
 from ...results.record import RecordError
 from ..devices import keep_freed_memory, resolve_device, set_threads
@@ -72,8 +73,9 @@ class Worker(tune.Trainable):
         self.let_go()
 
     def _take_over(self, job: dict[str, Any]) -> None:
-        """What the driver's process knows: the command that a record names, and where artefacts are."""
+        """What the driver's process knows: the command that a record names, where artefacts are, how networks are executed."""
         started_by(job["command"])
+        execution.use(execution.Execution(**job.get("execution", {})))
         use_root(job.get("cache_root"))
 
     def let_go(self) -> None:
@@ -96,7 +98,7 @@ class TrialWorker(Worker):
 
     The configuration: `key`, `spec` (as JSON values), `attempt`, and `job`: what all trials of a command share (`out`,
     `data_root`, `force`, `memory_share`, `threads`, `gpu`, `board`, `imports`, `storage`, `snapshots`,
-    `command`, `cache_root`).
+    `command`, `cache_root`, `execution`).
     """
 
     def begin(self, config: dict[str, Any]) -> None:
@@ -133,6 +135,7 @@ class TrialWorker(Worker):
             importlib.import_module(module)
         set_threads(job["threads"])
         device = resolve_device("auto" if job["gpu"] else "cpu")
+        execution.current().check(device)
         self.where = f"{_node()} {device}"
         reporter = _Reporter(self.key, self.attempt, self.where, job.get("board"))
         data = trial_data(spec.dataset, spec.protocol, job["data_root"])

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFlo
 from torch import nn
 
 from ..base import MethodError
+from . import execution
 
 Network = TypeVar("Network", bound=nn.Module)
 Precision = Annotated[Literal["float32", "bfloat16"], Field(description="of the networks' arithmetic; losses are always float32")]
@@ -19,14 +20,15 @@ Precision = Annotated[Literal["float32", "bfloat16"], Field(description="of the 
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """Runs networks on `device` in `precision`; what comes out is float32."""
+    """Runs networks on `device` in `precision`, as `kit.execution` says for this process; what comes out is float32."""
 
     device: str
     precision: Literal["float32", "bfloat16"] = "float32"
 
     def ready(self, network: Network) -> Network:
-        """`network` on the device. Channels-last convolutions are twice as fast on CPUs, and what tensor cores want on GPUs."""
-        return network.to(self.device).to(memory_format=torch.channels_last)
+        """`network` on the device, in the layout for speed."""
+        network = network.to(self.device)
+        return network.to(memory_format=torch.channels_last) if execution.current().channels_last else network
 
     def autocast(self) -> torch.autocast:
         """A context in which layers compute in `precision`."""
@@ -34,9 +36,10 @@ class Arithmetic:
 
     def __call__(self, network: Any, views: torch.Tensor, *arguments: Any) -> torch.Tensor:
         """`network` of float views (N, C, S, S) or (N, D), and whatever else it takes, as float32."""
-        views = views.contiguous(memory_format=torch.channels_last) if views.ndim == 4 else views
+        if views.ndim == 4 and execution.current().channels_last:
+            views = views.contiguous(memory_format=torch.channels_last)
         with self.autocast():
-            return network(views, *arguments).float()
+            return execution.kept(execution.runner(network)(views, *arguments).float())
 
 
 class OptimiserSettings(BaseModel):
@@ -58,6 +61,16 @@ def build_optimiser(settings: OptimiserSettings, parameters: Iterable[nn.Paramet
         return torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay, fused=fused)
     decay, momentum = settings.weight_decay, settings.momentum
     return torch.optim.SGD(parameters, lr=settings.lr, momentum=momentum, weight_decay=decay, fused=fused)
+
+
+def give_zero_gradients(optimiser: torch.optim.Optimizer) -> None:
+    """After its state was loaded: a gradient of zeros for every parameter that it has moved before.
+
+    An optimiser passes over parameters without a gradient, and moves those with one of zeros by their momentum. Where idle heads
+    keep theirs (`zero_grad(set_to_none=False)`), a training that is taken up again must find them so.
+    """
+    for parameter in optimiser.state:
+        parameter.grad = torch.zeros_like(parameter)
 
 
 def cosine_decay(done: float, total: float) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from state_tools import same
 
 from clusterbench.datasets.base import Images
 from clusterbench.methods.base import MethodError
@@ -82,6 +84,16 @@ def test_the_cosine_begins_after_the_epochs_of_the_auxiliary_head_alone() -> Non
         method._set_learning_rate(passed, "auxiliary")
         rates.append(method.optimiser.param_groups[0]["lr"])
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4, 0.0])
+
+
+def test_an_idle_head_that_moves_goes_on_moving_after_an_interruption() -> None:
+    settings = SETTINGS | {"passes": ["auxiliary", "main"], "auxiliary_epochs": 0, "epochs": 2, "idle_head_updates": True}
+    undisturbed = IIC(10, **settings)
+    saved = [deepcopy(undisturbed.state_dict()) for _ in undisturbed.train(digits())]
+    resumed = IIC(10, **settings)
+    resumed.load_state_dict(saved[0])
+    list(resumed.train(digits()))
+    assert same(resumed.state_dict(), saved[1])
 
 
 @pytest.mark.parametrize("stop", [1, 3])

@@ -1,11 +1,13 @@
 """IMC-SwAV's training loop: against a plain loop of its own equations, its counters, its bank and both evaluations."""
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from state_tools import same
 from torch.nn import functional
 
 from clusterbench.bench.config import resolve
@@ -240,3 +242,11 @@ def test_it_learns_real_digits_without_labels() -> None:
     information = normalized_mutual_info_score(data.target, method.predict(digits(1797)))
     assert information > 0.4  # after the first epoch it is about 0.25
     assert method.loss_floors["criterion"] < last.criterion < -6.95  # -3 ln 10 = -6.91: balanced clusters that tell nothing
+
+
+def test_the_idle_classifier_goes_on_moving_after_an_interruption() -> None:
+    undisturbed, resumed = (IMCSwAV(10, **(TINY | {"epochs": 2})) for _ in range(2))
+    saved = [deepcopy(undisturbed.state_dict()) for _ in undisturbed.train(digits())]
+    resumed.load_state_dict(saved[0])
+    list(resumed.train(digits()))
+    assert same(resumed.state_dict(), saved[1])

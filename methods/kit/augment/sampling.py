@@ -16,6 +16,23 @@ from torch import Generator, Tensor
 ATTEMPTS = 10  # of RandomResizedCrop to find a box that fits
 
 
+class Generators(Generator):
+    """Several generators in the place of one: each draws for its equal share of the images, as it would for them alone.
+
+    The first n / S images are the first one's. Whoever draws otherwise than by the functions of this module gets nothing
+    from the members.
+    """
+
+    members: tuple[Generator, ...]
+
+    @classmethod
+    def of(cls, members: Sequence[Generator]) -> Generators:
+        """Those of one device in the place of one."""
+        made = cls(members[0].device)
+        made.members = tuple(members)
+        return made
+
+
 class Boxes(NamedTuple):
     """One box per image in whole pixels, int64 (N,) each: what `crop_and_resize` takes."""
 
@@ -137,4 +154,7 @@ def _central_box(rows: int, columns: int, ratio: tuple[float, float]) -> tuple[i
 
 
 def _rand(shape: tuple[int, ...], generator: Generator) -> Tensor:
+    if isinstance(generator, Generators):
+        own = (shape[0] // len(generator.members), *shape[1:])
+        return torch.cat([_rand(own, member) for member in generator.members])
     return torch.rand(shape, generator=generator, device=generator.device)
