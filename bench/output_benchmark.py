@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -74,30 +75,49 @@ def first_view(page: Path, browser: str) -> float:
         return time.perf_counter() - began
 
 
+@dataclass(frozen=True)
+class Ran:
+    """One command: seconds on the wall, seconds of processor time, and what it said where it failed, else ""."""
+
+    seconds: float
+    computed: float
+    failure: str
+
+
+def measured(records: int, folder: Path) -> tuple[Ran, Ran, Path]:
+    """`bench tables all` and `bench leaderboard --html` of so many synthetic records, written into `folder`; and the page."""
+    out, page = folder / "records", folder / "board.html"
+    write_records(out, records)
+    tables = run("tables", "all", "--out", str(out), "--output", str(folder / "tables.md"))
+    return tables, run("leaderboard", "--out", str(out), "--html", str(page)), page
+
+
+def run(*words: str) -> Ran:
+    """`bench` with these words in a process of its own."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    ran = subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, check=False)
+    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    computed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    said = (ran.stderr.strip().splitlines() or ["no message"])[-1]
+    return Ran(seconds, computed, f"ended with {ran.returncode}: {said}" if ran.returncode else "")
+
+
 def main() -> None:
     """Print the times, their processor time, and the size of the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        out, page = Path(folder) / "records", Path(folder) / "board.html"
-        write_records(out, options.records)
+        tables, board, page = measured(options.records, Path(folder))
         print(f"{options.records:,} records")
-        _time("bench tables all", "tables", "all", "--out", str(out), "--output", str(Path(folder) / "tables.md"))
-        _time("bench leaderboard --html", "leaderboard", "--out", str(out), "--html", str(page))
-        print(f"{'the page':28}{page.stat().st_size / 1e6:8.1f} MB")
-        _print_first_view(page)
-
-
-def _time(title: str, *words: str) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    began = time.perf_counter()
-    ran = subprocess.run([sys.executable, "-c", COMMAND, *words], capture_output=True, text=True, check=False)
-    seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    computed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"{title:28}{seconds:8.2f} s, of it {computed:.2f} s of processor time")
-    if ran.returncode:
-        print(f"  ended with {ran.returncode}: {(ran.stderr.strip().splitlines() or ['no message'])[-1]}")
+        for title, ran in (("bench tables all", tables), ("bench leaderboard --html", board)):
+            print(f"{title:28}{ran.seconds:8.2f} s, of it {ran.computed:.2f} s of processor time")
+            if ran.failure:
+                print(f"  {ran.failure}")
+        if not board.failure:
+            print(f"{'the page':28}{page.stat().st_size / 1e6:8.1f} MB")
+            _print_first_view(page)
 
 
 def _print_first_view(page: Path) -> None:

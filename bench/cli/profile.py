@@ -21,6 +21,9 @@ _EXAMPLES = examples(
     "bench profile --method iic --dataset cifar10 --preset paper --device cuda --json --output iic.json",
     "bench profile --method scan --set pretext.epochs=1 --after-epoch 1 --images 2000",
     "bench profile --method iic --trace iic-trace.json",
+    "bench profile --method dec --flame dec.html --threads 1",
+    "bench profile --suite --quick",
+    "bench profile --suite --only steps --only growth --threads 1 --output this-machine.json",
 )
 
 
@@ -29,10 +32,11 @@ def add_to(app: typer.Typer) -> None:
 
 
 def profile(
+    context: typer.Context,
     method: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--method", "-m", help="Method that trains a network; may be repeated.", autocompletion=complete_methods),
-    ],
+    ] = None,
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Data set to train on.", autocompletion=complete_datasets)
     ] = "digits",
@@ -52,8 +56,20 @@ def profile(
         Path | None,
         typer.Option(metavar="FILE.json", help="Write a trace of three steps, for chrome://tracing or ui.perfetto.dev."),
     ] = None,
+    flame: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Draw which call inside which takes how long, over three steps, as a page."),
+    ] = None,
+    suite: Annotated[
+        bool, typer.Option("--suite", help="Run all benchmarks instead: every method's steps, rival forms, start-up, growth.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="The suite at tiny sizes, to see that it works.")] = False,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help="One benchmark of the suite; may be repeated.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Also write the JSON into this file.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Also write the JSON into this file; of a suite, beside what it holds."),
+    ] = None,
     device: Device = "auto",
     data_root: DataRoot = None,
     download: Download = False,
@@ -62,7 +78,8 @@ def profile(
     """Measure the training steps of a method: whole steps beside the network's bare arithmetic, and what the difference is.
 
     Runs the training as bench run does for some steps, without scoring or records, then leaves it. Ratios of one run can be
-    compared; times of different runs only on a quiet machine.
+    compared; times of different runs only on a quiet machine. With --suite: all benchmarks, and with --output the file in which
+    their figures are kept.
     """
     from rich.console import Console
 
@@ -73,8 +90,18 @@ def profile(
     from ..terminal import emit
     from .plan import Asked, plan
 
-    if trace is not None and len(method) > 1:
-        raise typer.BadParameter("A trace is of one method.", param_hint="--trace")
+    if suite:
+        from .profile_suite import run
+
+        run(context, Console(highlight=False), output=output, as_json=as_json)
+        return
+    if quick or only:
+        raise typer.BadParameter("Only with --suite.", param_hint="--quick" if quick else "--only")
+    if not method:
+        raise typer.BadParameter("Name a method, or run all benchmarks with --suite.", param_hint="--method")
+    for name, file in (("trace", trace), ("flame", flame)):
+        if file is not None and len(method) > 1:
+            raise typer.BadParameter(f"A {name} is of one method.", param_hint=f"--{name}")
     where = resolve_device(device)
     set_threads(threads)
     asked = Asked(method, (dataset,), preset=preset, settings=set_ or (), data_root=data_root, download=download)
@@ -89,6 +116,7 @@ def profile(
                 images=images,
                 after_epoch=after_epoch,
                 trace=trace,
+                flame=flame,
                 progress=_named(trial.spec.method, shown),
             )
             found.append(one)

@@ -55,7 +55,9 @@ class Listener:
             for name in READS:
                 hooks.enter_context(mock.patch.object(Images, name, self._marked(getattr(Images, name), DATA)))
             hooks.enter_context(mock.patch.object(Images, "batches", self._batch_by_batch(Images.batches)))
-            hooks.enter_context(mock.patch.object(torch.autograd, "backward", self._marked(torch.autograd.backward, BACKWARD)))
+            for name in ("backward", "grad"):
+                marked = self._marked(getattr(torch.autograd, name), BACKWARD)
+                hooks.enter_context(mock.patch.object(torch.autograd, name, marked))
             hooks.enter_context(mock.patch.object(Optimizer, "zero_grad", self._marked(Optimizer.zero_grad, OPTIMISER)))
             hooks.enter_context(stages.listening(lambda: self._stage(AUGMENTATION)))
             yield

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -15,6 +17,7 @@ from ...datasets.base import TrialData
 from ...methods.base import Method, MethodError
 from ..labelled import training
 from .bare import Captured
+from .flame import read_trace, write_flame
 from .listening import Listener
 from .memory import PeakMemory
 from .stopwatch import Stopwatch, clock_for, synchroniser
@@ -56,6 +59,7 @@ def measure(
     warm_up: int = 3,
     after_epoch: int = 0,
     trace: Path | None = None,
+    flame: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Measurement:
     """Train `method` on `data` (on its device) until `steps` steps are measured, then leave it where it is.
@@ -69,12 +73,13 @@ def measure(
         steps: how many to measure, at least 1.
         after_epoch: train so many epochs first, for a method whose later epochs do something else.
         trace: write a trace of `TRACED` further steps into this file, for chrome://tracing or Perfetto.
+        flame: write a page of `TRACED` further steps into this file that shows which call inside which takes how long.
         progress: told what is being measured.
 
     Raises:
         MethodError: the training has no steps, or ended before anything was measured.
     """
-    run = _Run(method, steps, warm_up, trace, progress)
+    run = _Run(method, steps, warm_up, trace, flame, progress)
     method.on_step = run.on_step
     run.is_waiting = after_epoch > 0
     try:
@@ -94,11 +99,26 @@ def measure(
     return run.found
 
 
+class _NoModules(nullcontext[None]):
+    """Tells torch's counter that everything happens in no module: what each of them takes is not asked for."""
+
+    parents = ("Global",)
+
+
 class _Run:
     """Goes from one kind of step to the next, as `on_step` is called."""
 
-    def __init__(self, method: Method, steps: int, warm_up: int, trace: Path | None, progress: Callable[..., None]) -> None:
-        self.method, self.steps, self.warm_up, self.trace, self.progress = method, steps, warm_up, trace, progress
+    def __init__(
+        self,
+        method: Method,
+        steps: int,
+        warm_up: int,
+        trace: Path | None,
+        flame: Path | None,
+        progress: Callable[..., None],
+    ) -> None:
+        self.method, self.steps, self.warm_up, self.progress = method, steps, warm_up, progress
+        self.trace, self.flame = trace, flame
         self.stopwatch = Stopwatch(method.device, clock_for(method.device))
         self.listener = Listener(self.stopwatch)
         self.memory = PeakMemory(method.device)
@@ -141,6 +161,8 @@ class _Run:
         yield from self._divided_steps()
         if self.trace is not None:
             yield from self._traced_steps(self.trace)
+        if self.flame is not None:
+            yield from self._drawn_steps(self.flame)
 
     def _within_an_epoch(self) -> Steps:
         """One step that lies in an epoch; those between two also evaluate, cluster, or shuffle."""
@@ -160,7 +182,9 @@ class _Run:
         self.captured.bare_step()  # the first time is slower
 
     def _counted_step(self) -> Steps:
-        with FlopCounterMode(display=False) as counter:
+        counter = FlopCounterMode(display=False)
+        counter.mod_tracker = _NoModules()  # type: ignore[assignment] - torch's breaks on a gradient of a gradient
+        with counter:
             before = 0
 
             def restart() -> None:
@@ -196,9 +220,15 @@ class _Run:
             self.progress("stages", number + 1, self.steps)
         self.listener.is_deaf = True
 
-    def _traced_steps(self, path: Path) -> Steps:
+    def _drawn_steps(self, path: Path) -> Steps:
+        with tempfile.TemporaryDirectory(prefix="clusterbench-flame-") as folder:
+            trace = Path(folder) / "trace.json"
+            yield from self._traced_steps(trace, with_stack=True)
+            write_flame(path, read_trace(trace), f"{TRACED} training steps of {self.method.name}")
+
+    def _traced_steps(self, path: Path, with_stack: bool = False) -> Steps:
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.captured.device_type == "cuda" else [])]
-        with profile(activities=activities) as profiler:
+        with profile(activities=activities, with_stack=with_stack) as profiler:
             for _ in range(TRACED):
                 yield
         profiler.export_chrome_trace(str(path))

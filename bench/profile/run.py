@@ -31,8 +31,10 @@ def profile_method(
     device: str,
     steps: int,
     images: int | None = None,
+    warm_up: int = 3,
     after_epoch: int = 0,
     trace: Path | None = None,
+    flame: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
 ) -> Profile:
     """Measure `steps` training steps of a method.
@@ -41,7 +43,7 @@ def profile_method(
         spec: the method with its settings.
         data: what it trains on.
         device: `cpu` or `cuda:N`; on a CPU with the threads that torch has now.
-        steps, after_epoch, trace, progress: see `measure`.
+        steps, warm_up, after_epoch, trace, flame, progress: see `measure`.
         images: train on so many of the images only (drawn at random, the same ones each time), so that epochs are short.
 
     Raises:
@@ -52,7 +54,16 @@ def profile_method(
     seed_all(spec.seed)
     method = methods.get(spec.method)(spec.n_clusters, seed=spec.seed, device=device, **spec.config)
     shown = data if images is None else _some(data, images)
-    measured = measure(method, shown.to(device), steps=steps, after_epoch=after_epoch, trace=trace, progress=progress)
+    measured = measure(
+        method,
+        shown.to(device),
+        steps=steps,
+        warm_up=warm_up,
+        after_epoch=after_epoch,
+        trace=trace,
+        flame=flame,
+        progress=progress,
+    )
     precision = str(spec.config.get("precision") or "float32")
     return summarise(
         measured,

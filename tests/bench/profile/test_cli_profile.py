@@ -51,6 +51,12 @@ def test_what_cannot_be_profiled_is_told_in_one_line(
     assert told in capsys.readouterr().err
 
 
+def test_flame_page_shows_calls_of_the_method(tmp_path: Path) -> None:
+    assert main(["profile", "--method", "dec", "--flame", str(tmp_path / "dec.html"), *SMALL]) == 0
+    page = (tmp_path / "dec.html").read_text(encoding="utf-8")
+    assert "methods/kit/autoencoder.py(" in page and "aten::addmm" in page
+
+
 def test_trace_of_two_methods_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["profile", "--method", "iic", "--method", "ae", "--trace", "x.json", *SMALL]) == 2
     assert "A trace is of one method" in capsys.readouterr().err

@@ -121,6 +121,21 @@ def test_operations_are_those_of_the_formula(digits: Any) -> None:
     assert found.flops == 2 * (2 * 8 * 64 * 10)  # a product forward, one for the weights backward, none for the pixels
 
 
+def test_gradient_of_a_gradient_is_counted_too(digits: Any) -> None:
+    class Penalised(Timed):
+        def train(self, images: Images) -> Iterator[Epoch]:
+            self.network = Slow()
+            for step in range(1, 30):
+                inputs = torch.ones(8, 64, requires_grad=True)
+                (slope,) = torch.autograd.grad(self.network(inputs).square().sum(), inputs, create_graph=True)
+                slope.square().sum().backward()
+                self.on_step(step, 30, step * 8)
+            yield Epoch(1, {}, None, 8)
+
+    found = measure(Penalised(10), digits, steps=3)
+    assert found.flops % (2 * 8 * 64 * 10) == 0 and found.flops > 2 * (2 * 8 * 64 * 10)
+
+
 def test_hooks_are_gone_afterwards(digits: Any) -> None:
     kept = (Images.batch, Images.batches, torch.autograd.backward, torch.optim.Optimizer.zero_grad)
     measure(Timed(10), digits, steps=3)

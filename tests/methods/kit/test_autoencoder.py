@@ -199,3 +199,11 @@ def test_training_by_layers_and_as_a_whole_reconstructs_what_has_a_few_dimension
     spread = 0.5 * ((data - data.mean(0)) ** 2).mean()
     assert reconstruction_loss(made(data), data) < 0.2 * spread
     assert steps[-1] == (300, 300) and len(steps) == 750
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_noise_is_what_bernoulli_draws(dtype: torch.dtype) -> None:
+    values, (one, other) = torch.rand(40, 30).to(dtype) + 1, (torch.Generator().manual_seed(3) for _ in range(2))
+    kept = torch.empty_like(values).bernoulli_(0.7, generator=other)
+    assert torch.equal(dropout(values, 0.3, one), values * kept.div_(0.7))
+    assert torch.equal(one.get_state(), other.get_state())
