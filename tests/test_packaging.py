@@ -34,6 +34,9 @@ assert catalogue.load("digits").under("full").train.shape == (1, 8, 8)
 """
 
 
+OUR_RUNS = {"reproduced", "benchmarks"}  # folders of results
+
+
 def uv(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run uv, which comes with the test dependencies."""
     program = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), OUTSIDE["PATH"]]))
@@ -52,9 +55,9 @@ def python(executable: Path | str, *arguments: str, **environment: str) -> str:
 
 
 def files_of(checkout: Path) -> set[str]:
-    """What belongs into the wheel: every file of the rooms, but for the records of our own runs, which stay in the repository."""
+    """What belongs into the wheel: every file of the rooms, but for what our own runs gave, which stays in the repository."""
     found = (path.relative_to(checkout) for room in ROOMS for path in (checkout / room).rglob("*") if path.is_file())
-    return {f"clusterbench/{path.as_posix()}" for path in found if not {"__pycache__", "reproduced"} & set(path.parts)}
+    return {f"clusterbench/{path.as_posix()}" for path in found if not {"__pycache__", *OUR_RUNS} & set(path.parts)}
 
 
 @pytest.fixture(scope="module")

@@ -80,15 +80,20 @@ def test_a_complete_record_from_before_is_found_and_not_run_again(
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_an_unfinished_record_from_before_and_a_forced_run_leave_it_alone(grown: TrialData, tmp_path: Path) -> None:
+def test_a_forced_run_leaves_a_record_from_before_alone(grown: TrialData, tmp_path: Path) -> None:
     before = run(written_before(grown, FIRST), grown, tmp_path)
     forced = run(spec(grown, SETTINGS), grown, tmp_path, force=True)
     assert forced.folder != before.folder and read_record(before.folder).is_complete
-    stopped = written_before(grown, FIRST, seed=1)
+
+
+def test_an_unfinished_record_from_before_is_not_gone_on_with(
+    grown: TrialData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Grown, "faults_left", 1)
+    fault = {"fault": "ctrl-c", "fault_at": 2}
     with pytest.raises(KeyboardInterrupt):
-        run(stopped.model_copy(update={"config": {**FIRST, "fault": "ctrl-c", "fault_at": 2}}), grown, tmp_path)
-    found = find_folder(spec(grown, {**SETTINGS, "fault": "ctrl-c", "fault_at": 2}, seed=1), tmp_path)
-    assert not found.exists()
+        run(written_before(grown, {**FIRST, **fault}), grown, tmp_path)
+    assert not find_folder(spec(grown, {**SETTINGS, **fault}), tmp_path).exists()
 
 
 def test_seeds_from_before_and_after_are_one_group(grown: TrialData, tmp_path: Path) -> None:
