@@ -74,11 +74,12 @@ def leaks() -> dict[str, list[str]]:
 def check_datasets(asked: Sequence[str], records: Iterable[Record], also: Iterable[str] = ()) -> None:
     """Raise `NotFound` for a data set that neither we nor any record knows."""
     from ...datasets.catalogue import datasets
+    from ...datasets.names import parse
     from ...datasets.registry import not_found
 
     known = list(dict.fromkeys([*datasets.names(), *also, *(record.spec["dataset"] for record in records)]))
     for name in asked:
-        if name not in known:
+        if not {name, parse(name).base} & set(known):  # the part or sample of a known one
             raise not_found("data set", name, known, "bench list datasets")
 
 

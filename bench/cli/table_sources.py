@@ -85,8 +85,10 @@ def _protocol(entry: Entry, dataset: str) -> str:
 
 def _is_segmented(dataset: str) -> bool:
     from ...datasets.catalogue import datasets
+    from ...datasets.names import parse
 
-    return dataset in datasets and datasets.card(dataset).get("task") == "segmentation"
+    whole = parse(dataset).base
+    return whole in datasets and datasets.card(whole).get("task") == "segmentation"
 
 
 def _suite_rows(number: int) -> list[SuiteRow]:

@@ -173,6 +173,11 @@ def test_a_data_set_of_another_task_is_refused_with_the_table_that_takes_it(
     assert told in table.said
 
 
+def test_a_sample_of_a_data_set_belongs_to_the_table_of_the_whole(bench: Bench) -> None:
+    assert "potsdam-3@sample" in bench("tables", "4", "--dataset", "potsdam-3@sample").out
+    assert bench("tables", "1", "--dataset", "potsdam-3@sample").code == 2
+
+
 def test_a_table_of_records_loads_no_torch(bench: Bench) -> None:
     code, modules, _ = modules_after("tables", "all")
     assert code == 0
