@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,10 +38,17 @@ def by_sklearn(points: np.ndarray, centres: np.ndarray, iterations: int) -> np.n
     return KMeans(len(centres), init=centres, n_init=1, max_iter=iterations, tol=0.0).fit(points).cluster_centers_
 
 
-def by_faiss(points: np.ndarray, centres: np.ndarray, iterations: int) -> np.ndarray:
-    """The same by faiss, on all points."""
+def _faiss() -> Any:
+    """faiss on as many threads as torch has."""
     import faiss
 
+    faiss.omp_set_num_threads(torch.get_num_threads())
+    return faiss
+
+
+def by_faiss(points: np.ndarray, centres: np.ndarray, iterations: int) -> np.ndarray:
+    """The same by faiss, on all points."""
+    faiss = _faiss()
     found = faiss.Kmeans(points.shape[1], len(centres), niter=iterations, max_points_per_centroid=len(points))
     found.train(points, init_centroids=centres)
     return np.asarray(found.centroids)
@@ -61,6 +69,14 @@ def neighbours_by_sklearn(points: np.ndarray, count: int) -> np.ndarray:
     from sklearn.neighbors import NearestNeighbors
 
     return NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(points).kneighbors(points, return_distance=False)
+
+
+def neighbours_by_faiss(points: np.ndarray, count: int) -> np.ndarray:
+    """The same by faiss's exact search."""
+    faiss = _faiss()
+    index = faiss.IndexFlatIP(points.shape[1])
+    index.add(points)
+    return index.search(points, count + 1)[1]
 
 
 def neighbours_by_torch(points: torch.Tensor, count: int) -> np.ndarray:
@@ -99,6 +115,7 @@ def neighbour_contest(points: np.ndarray, count: int, device: str) -> dict[str, 
     return {
         "ours": lambda: nearest_neighbours(there, count).cpu().numpy(),
         "scikit-learn": lambda: neighbours_by_sklearn(points, count),
+        "faiss": lambda: neighbours_by_faiss(points, count),
         f"torch ({device})": lambda: neighbours_by_torch(there, count),
     }
 

@@ -39,4 +39,4 @@ def test_race_keeps_what_was_found() -> None:
 def test_command_prints_both_races(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--images", "200", "--dimensions", "8", "--iterations", "3", "--turns", "1", "--neighbours", "4", "--threads", "1"])
     shown = capsys.readouterr().out
-    assert "k-means, 10 clusters" in shown and "neighbours, 4 of each" in shown and shown.count("times the first") == 6
+    assert "k-means, 10 clusters" in shown and "neighbours, 4 of each" in shown and shown.count("times the first") == 7
