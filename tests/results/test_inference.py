@@ -101,6 +101,15 @@ def test_welchs_test_against_a_constant_is_that_of_one_sample() -> None:
     assert p_values("Welch t", [(A, (0.8,) * 4)]) == pytest.approx([stats.ttest_1samp(A, 0.8).pvalue])
 
 
+@pytest.mark.parametrize(("high", "low"), [(3, 3), (3, 5), (6, 4), (40, 40)])
+@pytest.mark.parametrize("difference", [0.4, 0.0])
+def test_the_p_of_constants_is_that_of_trying_all_labellings(high: int, low: int, difference: float) -> None:
+    a, b = (0.5 + difference,) * high, (0.5,) * low
+    assert p_values("exact permutation", [(a, b)]) == pytest.approx([exact_p(a, b, paired=False)])
+    if high == low:
+        assert p_values("exact sign flip", [(a, b)]) == pytest.approx([exact_p(a, b, paired=True)])
+
+
 def test_where_nothing_varies_the_exact_test_decides() -> None:
     shifted = tuple(value + 0.3 for value in A)
     assert fitting_test(shifted, A, paired=True) == "exact sign flip"
