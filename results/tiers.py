@@ -13,6 +13,8 @@ from .groups import Group, contest
 from .statistics import ALPHA, ENOUGH, LEVEL, compare_all, more_seeds
 
 RESAMPLES = 2000
+MOST = 300
+"""Groups of a contest that get a tier, from the best mean down: pairs grow with the square of the groups."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def tiers(groups: Sequence[Group], metric: str = "acc") -> list[Placed]:
 
     From the top, a tier ends before the first group that is significantly worse than any group in it: no two of a tier are told
     apart. All pairs are compared (`statistics.compare_all`) and corrected by Holm together, so that with a probability of
-    95 % no two groups that are equally good are told apart anywhere in the contest.
+    95 % no two groups that are equally good are told apart anywhere in the contest. After the `MOST` best means no more tiers
+    are given.
 
     Raises `ValueError` for groups of several contests.
     """
@@ -59,13 +62,16 @@ def tiers(groups: Sequence[Group], metric: str = "acc") -> list[Placed]:
         raise ValueError("These groups are of several data sets, protocols or copies of the data: rank each for itself.")
     means = {id(group): spread.mean for group in groups if (spread := group.spread(metric)) is not None}
     claimed = sorted((group for group in groups if id(group) in means and group.n >= ENOUGH), key=lambda group: -means[id(group)])
+    claimed, beyond = claimed[:MOST], claimed[MOST:]
     told_apart, alpha = _told_apart(claimed, metric)
     low, high = rank_intervals([_scores(group, metric) for group in claimed])
     placed = [
         Placed(group, tier, int(low[i]), int(high[i]), "", claimed[i - 1] if i else None, metric, alpha)
         for i, (group, tier) in enumerate(zip(claimed, _tier_of_each(len(claimed), told_apart), strict=True))
     ]
-    return placed + [Placed(group, why_not=_why_not(group, id(group) in means)) for group in groups if group not in claimed]
+    placed += [Placed(group, why_not=f"tiers end with the best {MOST}") for group in beyond]
+    ranked = {id(group) for group in (*claimed, *beyond)}
+    return placed + [Placed(group, why_not=_why_not(group, id(group) in means)) for group in groups if id(group) not in ranked]
 
 
 def rank_resamples(scores: Sequence[Sequence[float]], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -116,3 +116,18 @@ def test_the_deviation_of_resampled_means_is_that_of_the_mean() -> None:
     for distance, expected in ((1.5, [2, 2]), (2.6, [1, 2])):
         _, high = rank_intervals([list(values + distance * error), list(values)])
         assert high.tolist() == expected
+
+
+def test_tiers_end_with_the_best_where_settings_are_too_many(groups: MakeGroups, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = groups(**{f"m{i}": [0.5 + 0.1 * i, 0.51 + 0.1 * i, 0.52 + 0.1 * i] for i in range(4)}, few=[0.9])
+    monkeypatch.setattr("clusterbench.results.tiers.MOST", 2)
+    placed = tiers(made)
+    assert [each.group.spec["method"] for each in placed] == ["m3", "m2", "m1", "m0", "few"]
+    assert [each.why_not for each in placed] == [
+        "",
+        "",
+        "tiers end with the best 2",
+        "tiers end with the best 2",
+        "1 seed: too few for a claim",
+    ]
+    assert told(placed[:2]) == told(tiers([each.group for each in placed[:2]]))
