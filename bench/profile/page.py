@@ -17,7 +17,7 @@ from .suite import Report, read_report
 HEAD = """# How fast
 
 Made of the JSON files in this folder by `python -m clusterbench.bench.profile.page results/benchmarks`; each was written by
-`bench profile --suite --output FILE.json`, some with `--threads 1`, and benchmark by benchmark (`--only NAME`). Anyone can run it.
+`bench profile --suite --output FILE.json`, benchmark by benchmark (`--only NAME`), on one thread (`--threads 1`) or on all.
 """
 
 
