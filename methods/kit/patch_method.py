@@ -16,7 +16,7 @@ from pydantic import Field, PositiveInt, field_validator
 from ...datasets.base import Images
 from ..base import MethodError
 from . import augment
-from .patch_pairs import PatchComparison, PatchPairs, Size, check_room, mean_where, patches_at
+from .patch_pairs import EnlargedPatches, PatchComparison, PatchPairs, Size, check_room, mean_where
 from .pixel_method import PixelMethod, PixelMethodConfig
 
 
@@ -45,7 +45,11 @@ class PatchMethodConfig(PixelMethodConfig):
 
 
 class PatchMethod(PixelMethod):
-    """A method that answers a question about the places of two patches."""
+    """A method that answers a question about the places of two patches.
+
+    Attributes, from the beginning of `build_for` on:
+        patches: the layer that cuts patches out of the trunk's maps; it has no weights.
+    """
 
     Config = PatchMethodConfig
     config: PatchMethodConfig
@@ -89,6 +93,7 @@ class PatchMethod(PixelMethod):
         """The network that answers, for maps with `features` channels."""
         config = self.config
         check_room(self.size, config.patch)
+        self.patches = EnlargedPatches(config.patch, self.size)
         return PatchComparison(
             features, config.patch, branch=config.branch, hidden=config.hidden, dropout=config.dropout, outputs=self.outputs
         )
@@ -124,8 +129,7 @@ class PatchMethod(PixelMethod):
     def outputs_of(self, shown: torch.Tensor, pairs: PatchPairs) -> torch.Tensor:
         """Outputs (n * p, outputs), float32, for the pairs (n, p, ...) of what the network sees (n, channels, h, w)."""
         maps = self.arithmetic(self.network.trunk, shown)
-        side, size = self.config.patch, self.size
-        first, second = (patches_at(maps, centres, side, size) for centres in (pairs.first, pairs.second))
+        first, second = (self.patches(maps, centres) for centres in (pairs.first, pairs.second))
         return self.arithmetic(self.network.head, first, second)
 
     @property

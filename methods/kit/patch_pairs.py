@@ -132,6 +132,27 @@ def patches_at(maps: torch.Tensor, centres: torch.Tensor, side: int, size: Size)
     return torch.einsum("npdaw,npbw->npdab", upright, columns.to(maps.dtype)).flatten(0, 1)
 
 
+class EnlargedPatches(nn.Module):
+    """The layer without weights between the trunk and `PatchComparison`: `patches_at`, for one size of images.
+
+    In the authors' code it is the network that enlarges its maps and cuts the patches out; gradients reach the trunk through it.
+    As a layer it counts as the network's own work where a training step is compared with its networks alone, just as the
+    enlarging in IIC's segmentation network does.
+
+    Args:
+        side: of a patch, odd, in pixels.
+        size: (H, W) of the images.
+    """
+
+    def __init__(self, side: int, size: Size) -> None:
+        super().__init__()
+        self.side, self.size = side, size
+
+    def forward(self, maps: torch.Tensor, centres: torch.Tensor) -> torch.Tensor:
+        """Patches (n * p, D, side, side) of maps (n, D, h, w) at `centres`, int64 (n, p, 2)."""
+        return patches_at(maps, centres, self.side, self.size)
+
+
 class PatchComparison(nn.Module):
     """What is asked about two patches: a branch that both go through, and a perceptron that sees both results.
 
