@@ -10,6 +10,7 @@ import typer
 
 from .help import examples
 from .options import DataRoot, Device, Download, Quiet, complete_datasets, complete_methods
+from .run import PROTOCOL_HELP, Protocol
 
 if TYPE_CHECKING:
     from ...datasets.source import Progress
@@ -20,6 +21,7 @@ _EXAMPLES = examples(
     "bench profile --method iic --method ae --method gan --threads 1",
     "bench profile --method iic --dataset cifar10 --preset paper --device cuda --json --output iic.json",
     "bench profile --method scan --set pretext.epochs=1 --after-epoch 1 --images 2000",
+    "bench profile --method cutout --dataset mnist --protocol semi-supervised",
     "bench profile --method iic --trace iic-trace.json",
     "bench profile --method dec --flame dec.html --threads 1",
     "bench profile --suite --quick",
@@ -40,6 +42,7 @@ def profile(
     dataset: Annotated[
         str, typer.Option("--dataset", "-d", help="Data set to train on.", autocompletion=complete_datasets)
     ] = "digits",
+    protocol: Annotated[Protocol, typer.Option(help=PROTOCOL_HELP)] = Protocol.FULL,
     preset: Annotated[str, typer.Option(help="paper, short, smoke, or another that 'bench show METHOD' lists.")] = "short",
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting; may be repeated.")] = None,
     steps: Annotated[int, typer.Option(min=3, help="Steps to measure of each kind.")] = 20,
@@ -104,7 +107,9 @@ def profile(
             raise typer.BadParameter(f"A {name} is of one method.", param_hint=f"--{name}")
     where = resolve_device(device)
     set_threads(threads)
-    asked = Asked(method, (dataset,), preset=preset, settings=set_ or (), data_root=data_root, download=download)
+    asked = Asked(
+        method, (dataset,), preset=preset, settings=set_ or (), protocol=protocol.value, data_root=data_root, download=download
+    )
     found: list[Profile] = []
     with DataProgress(Console(stderr=True, highlight=False), quiet=quiet) as shown:
         for trial in plan(asked, shown):

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...datasets.base import Protocol
 from ...datasets.errors import DataError
 from ...datasets.registry import NotFound
 from ...methods.base import MethodError
@@ -24,10 +25,11 @@ from .run import profile_method
 from .where import Where
 
 UNTRAINED = ("kmeans", "kmeans-segmentation", "random", "random-segmentation", "sift", "spectral")  # no step to measure
-TASKS = {"clustering": "mnist", "segmentation": "potsdam-3@sample"}  # the data that each task is measured on
-QUICK = {"clustering": "digits", "segmentation": "potsdam-3@sample"}
+TASKS = {"clustering": "mnist", "segmentation": "potsdam-3@sample", "semi-supervised": "mnist"}  # what each is measured on
+QUICK = TASKS | {"clustering": "digits"}
+PROTOCOLS: dict[str, Protocol] = {"semi-supervised": "semi-supervised"}  # any other task: full
 SHORT, PAPER = 1.15, 1.05  # most that a step may take, as a multiple of the bare one
-IMAGES = {"clustering": 8_000, "segmentation": None}  # so that what happens between epochs stays short
+IMAGES = {"clustering": 8_000, "segmentation": None, "semi-supervised": 8_000}  # so that what happens between epochs stays short
 WARM_UP = 8  # steps of a measurement beside those that are measured
 # The authors' networks at fewer images a step, where a step takes ten seconds and more on a CPU; the arithmetic of a network is
 # then a smaller share of the step, not a larger one.
@@ -52,7 +54,13 @@ class Stage:
 
 
 def stages(method: str, config: dict[str, Any], measured: int) -> tuple[Stage, ...]:
-    """The stages of a training that measures `measured` steps of one; those of DEC differ in their network and noise."""
+    """The stages of a training that measures `measured` steps of one; those of DEC differ in their network and noise.
+
+    Of a classifier on a trunk that another method has trained it is the classifier's, on an untrained trunk: the other method has
+    rows of its own.
+    """
+    if "base_training" in config:
+        return (Stage(settings=("base_training=false",)),)
     if method != "dec":
         return (Stage(),)
     pretraining = PretrainingSettings(**config["pretraining"])
@@ -92,11 +100,8 @@ def _steps(where: Where, preset: str = "short") -> int:
 
 
 def _rows(where: Where, method: str, preset: str) -> list[dict[str, Figure]]:
-    """A row for each stage, and one for their mean if there are several; none for a method of a task that is not measured."""
-    task = methods.card(method)["task"]
-    if task not in TASKS:
-        return []
-    dataset = (QUICK if where.quick else TASKS)[task]
+    """A row for each stage, and one for their mean if there are several."""
+    dataset = (QUICK if where.quick else TASKS)[methods.card(method)["task"]]
     about: dict[str, Figure] = {"method": method, "preset": preset, "data": dataset}
     steps = _steps(where, preset)
     cut = PAPER_STEPS.get(method, ()) if preset == "paper" else ()
@@ -114,7 +119,15 @@ def _rows(where: Where, method: str, preset: str) -> list[dict[str, Figure]]:
 def _profile(
     where: Where, method: str, dataset: str, preset: str, settings: tuple[str, ...], stage: Stage, steps: int
 ) -> Profile:
-    asked = Asked([method], [dataset], preset=preset, settings=settings, data_root=where.data_root, download=where.download)
+    asked = Asked(
+        [method],
+        [dataset],
+        preset=preset,
+        settings=settings,
+        protocol=PROTOCOLS.get(methods.card(method)["task"], "full"),
+        data_root=where.data_root,
+        download=where.download,
+    )
     (trial,) = plan(asked, where.progress)
     return profile_method(
         trial.spec,
