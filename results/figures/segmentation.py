@@ -45,7 +45,8 @@ def is_per_pixel(record: Record, selection: Selection) -> bool:
 
 def draw(groups: Sequence[Group], request: Request) -> Drawn:
     """A row for each of a few images: the image, its true classes, and those that each method's clusters stand for."""
-    records = _columns(groups, request)
+    able = _columns(groups, request)
+    records = able[:MOST_METHODS]
     arrays = [arrays_of(record) for record in records]
     which = spread_images(arrays[0]["truth"])
     truth, rows = np.asarray(arrays[0]["truth"])[which], np.asarray(arrays[0]["rows"])[which]
@@ -59,7 +60,10 @@ def draw(groups: Sequence[Group], request: Request) -> Drawn:
     _legend(figure, names, [truth, *maps])
     dataset = records[0].spec["dataset"]
     told = "Clusters have the colour of the class that they are matched with. Grey: not judged."
-    told += f" The best {len(records)} of {len(groups)} settings." if len(records) < len(groups) else ""
+    told += f" The best {len(records)} of {len(able)}." if len(records) < len(able) else ""
+    drawable = {id(record) for record in able}
+    without = [group.spec["method"] for group in groups if not any(id(record) in drawable for record in group.records)]
+    told += f" No label maps on record, so not drawn: {', '.join(dict.fromkeys(without))}." if without else ""
     entitle(figure, f"Segmentation: {dataset}", facts(records, request.selection, told))
     return Drawn(figure, f"segmentation of {dataset} by {', '.join(record.spec['method'] for record in records)}", remarks)
 
@@ -90,7 +94,7 @@ def _columns(groups: Sequence[Group], request: Request) -> list[Record]:
     able = [record for record in records if has_labels(record)]
     if not able:
         arrays_of(records[0])  # says what is missing
-    return sorted(able, key=lambda record: -(record.score("acc", request.selection) or 0))[:MOST_METHODS]
+    return sorted(able, key=lambda record: -(record.score("acc", request.selection) or 0))
 
 
 def _pictures(record: Record, request: Request, rows: np.ndarray) -> tuple[np.ndarray | None, tuple[Cannot, ...]]:

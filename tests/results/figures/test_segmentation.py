@@ -122,3 +122,12 @@ def test_maps_that_were_not_kept_are_missed(make_maps: Make, ask: Ask) -> None:
     (record.folder / "labels.npz").unlink()
     with pytest.raises(Cannot, match="not kept"):
         segmentation.jobs(ask(record))[0].draw()
+
+
+def test_methods_without_maps_are_named_under_the_others(make_maps: Make, ask: Ask) -> None:
+    bare, whole = make_maps((0, 1, 2), acc=0.9, method="bare"), make_maps((0, 1, 2), acc=0.5, method="whole")
+    (bare.folder / "labels.npz").unlink()
+    figure = segmentation.jobs(ask(bare, whole))[0].draw().figure
+    assert list(panels(figure)) == ["image", "truth", "whole"]
+    told = " ".join(text.get_text() for text in figure.texts)
+    assert "not drawn: bare" in " ".join(told.split()) and "The best" not in told
