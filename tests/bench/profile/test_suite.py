@@ -35,7 +35,8 @@ def test_quick_steps_have_a_ratio() -> None:
     assert row["step / bare"] == pytest.approx(float(row["step ms"] or 0) / float(row["bare ms"] or 1))  # type: ignore[arg-type]
 
 
-def test_classifier_is_measured_without_its_base(shared_data: Path) -> None:
+def test_classifier_is_measured_without_its_base(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # what is prepared here stays out of other tests
     rows = all_steps(Where(quick=True, data_root=shared_data), ["cutout", "triplets-finetune"]).rows
     assert [row["method"] for row in rows if float(row["step / bare"] or 0) > 0] == ["cutout", "triplets-finetune"]  # type: ignore[arg-type]
 
@@ -57,8 +58,7 @@ def test_stages_of_dec_are_all_steps_of_its_training() -> None:
     assert len(parts(pretraining, 4)) + 1 == found[-1].after_epoch  # each layer an epoch, all layers, and k-means
 
 
-def test_method_without_data_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # where another test has left what it prepared
+def test_method_without_data_says_why(tmp_path: Path) -> None:
     (row,) = every_method._rows(Where(data_root=tmp_path), "iic", "short")
     assert "mnist" in str(row["why not"])
 
