@@ -15,7 +15,7 @@ from ...datasets.catalogue import load
 from ...methods.iic import IIC
 from ...methods.kit.displaced_information_benchmark import CONTESTANTS, Task, race_apart
 from .. import output_benchmark
-from ..config import merged, parse_setting, resolve
+from ..config import resolve
 from ..devices import keep_freed_memory
 from . import growth, per_image, searching
 from .outcome import Figure, Goal, Outcome
@@ -58,9 +58,7 @@ def images_per_second(where: Where) -> Outcome:
     goals: list[Goal] = []
     for case in (QUICK_PIPELINE,) if where.quick else PIPELINES:
         data = load(case.dataset, root=where.data_root, download=where.download, progress=where.progress).under("full")
-        config = resolve("iic", case.dataset, case.preset).config
-        for setting in case.settings:
-            config = merged(config, parse_setting(setting))
+        config = resolve("iic", case.dataset, case.preset, None, case.settings).config
         method = IIC(data.n_classes, device=where.device, **config)
         images = Images(data.train.pixels[:8_000]).to(where.device)
         where.progress(f"image by image, {case.network}", 0, 1)

@@ -61,8 +61,7 @@ def draw(groups: Sequence[Group], request: Request) -> Drawn:
     dataset = records[0].spec["dataset"]
     told = "Clusters have the colour of the class that they are matched with. Grey: not judged."
     told += f" The best {len(records)} of {len(able)}." if len(records) < len(able) else ""
-    drawable = {id(record) for record in able}
-    without = [group.spec["method"] for group in groups if not any(id(record) in drawable for record in group.records)]
+    without = [group.spec["method"] for group in groups if not any(map(has_labels, group.records))]
     told += f" No label maps on record, so not drawn: {', '.join(dict.fromkeys(without))}." if without else ""
     entitle(figure, f"Segmentation: {dataset}", facts(records, request.selection, told))
     return Drawn(figure, f"segmentation of {dataset} by {', '.join(record.spec['method'] for record in records)}", remarks)

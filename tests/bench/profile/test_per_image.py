@@ -44,6 +44,8 @@ def test_step_on_the_same_views_learns_the_same(images: Images, times: int) -> N
     for left, right in zip(one.network.parameters(), other.network.parameters(), strict=True):
         assert left.grad is not None and right.grad is not None
         torch.testing.assert_close(left.grad, right.grad, atol=1e-4 * float(left.grad.abs().max()) + 1e-8, rtol=1e-4)
+        if times == 1:
+            torch.testing.assert_close(left, right)
 
 
 def test_loaders_give_a_copy_for_each_repeat(images: Images, monkeypatch: pytest.MonkeyPatch) -> None:
